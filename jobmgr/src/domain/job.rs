@@ -1,0 +1,306 @@
+//! Jobs, their states and how they end.
+//!
+//! ```text
+//! queued  --claim-->  started  --finish-->  completed | failed | canceled
+//! queued  --cancel->  canceled
+//! started --lease ran out / released-->  queued (next attempt)  |  failed (crash_limit)
+//! ```
+//! A terminal state never changes. Every move is one guarded UPDATE in `store`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The number by which a job is known; ids rise in the order of submission.
+pub type JobId = i64;
+
+/// The priority of a job that names none. Lower numbers run first; the range is 0 to 100.
+pub const DEFAULT_PRIORITY: i64 = 50;
+
+/// A job's values by parameter name, as they were submitted; sorted, as clients see them.
+pub type Parameters = BTreeMap<String, String>;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for a worker.
+    Queued,
+    /// A worker has it.
+    Started,
+    /// Ended well.
+    Completed,
+    /// Ended badly; [`Reason`] says how.
+    Failed,
+    /// Was ended on request.
+    Canceled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Status; 5] =
+        [Status::Queued, Status::Started, Status::Completed, Status::Failed, Status::Canceled];
+
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Queued => "queued",
+            Status::Started => "started",
+            Status::Completed => "completed",
+            Status::Failed => "failed",
+            Status::Canceled => "canceled",
+        }
+    }
+
+    /// The status that a stored word names.
+    pub fn from_word(word: &str) -> Option<Status> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Whether it never changes again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Status::Completed | Status::Failed | Status::Canceled)
+    }
+
+    /// Whether a job may move from this status to `next`.
+    pub fn may_become(self, next: Status) -> bool {
+        match self {
+            Status::Queued => matches!(next, Status::Started | Status::Canceled),
+            Status::Started => next != Status::Started,
+            Status::Completed | Status::Failed | Status::Canceled => false,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a job is not `completed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its process exited with another code than 0.
+    ExitCode,
+    /// A signal ended its process.
+    Signal,
+    /// It ran longer than its jobspec allows.
+    Timeout,
+    /// Somebody asked for its end.
+    Canceled,
+    /// Its worker went away, and it may not be run again.
+    WorkerLost,
+    /// It was running each of the times that its worker or runner died.
+    CrashLimit,
+    /// Its executor failed.
+    ExecutorError,
+    /// Its jobspec, its parameters or its command can't serve.
+    InvalidJob,
+    /// It left more or larger artifacts than allowed.
+    ArtifactLimit,
+    /// A process that it started could not be ended.
+    Unkillable,
+    /// Its row in the database can't be read.
+    CorruptRow,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 11] = [
+        Reason::ExitCode,
+        Reason::Signal,
+        Reason::Timeout,
+        Reason::Canceled,
+        Reason::WorkerLost,
+        Reason::CrashLimit,
+        Reason::ExecutorError,
+        Reason::InvalidJob,
+        Reason::ArtifactLimit,
+        Reason::Unkillable,
+        Reason::CorruptRow,
+    ];
+
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::ExitCode => "exit_code",
+            Reason::Signal => "signal",
+            Reason::Timeout => "timeout",
+            Reason::Canceled => "canceled",
+            Reason::WorkerLost => "worker_lost",
+            Reason::CrashLimit => "crash_limit",
+            Reason::ExecutorError => "executor_error",
+            Reason::InvalidJob => "invalid_job",
+            Reason::ArtifactLimit => "artifact_limit",
+            Reason::Unkillable => "unkillable",
+            Reason::CorruptRow => "corrupt_row",
+        }
+    }
+
+    /// The reason that a stored word names.
+    pub fn from_word(word: &str) -> Option<Reason> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The name of its jobspec.
+    pub name: String,
+    /// Its values.
+    pub parameters: Parameters,
+    /// 0 to 100; lower numbers run first.
+    pub priority: i64,
+    /// Whose it is.
+    pub user_id: i64,
+}
+
+/// A job as readers see it. Times are Unix milliseconds of the database's clock.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it is not completed, once it has ended otherwise.
+    pub reason: Option<Reason>,
+    /// 0 to 100; lower numbers run first.
+    pub priority: i64,
+    /// The name of its jobspec.
+    pub name: String,
+    /// Its values.
+    pub parameters: Parameters,
+    /// Whose it is.
+    pub user_id: i64,
+    /// How often it was started.
+    pub attempt: i64,
+    /// When it was submitted.
+    pub created_ms: i64,
+    /// When its last attempt started.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// How far it says that it is.
+    pub progress: Option<Progress>,
+    /// What it left, once it has ended.
+    pub ended: Option<Ended>,
+}
+
+/// How far a job says that it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: f64,
+    /// What it is doing.
+    pub message: String,
+}
+
+/// What a job left, as readers see it.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// One line that says why it is not completed.
+    pub error: Option<String>,
+    /// The exit code, where there is one.
+    pub exit_code: Option<i64>,
+    /// The signal, where one ended it.
+    pub signal: Option<i64>,
+    /// What it wrote to standard output.
+    pub stdout: Log,
+    /// What it wrote to standard error.
+    pub stderr: Log,
+    /// The JSON that it wrote to `JOBMGR_OUTPUT`.
+    pub output: Option<serde_json::Value>,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+    /// Its files, in the order of their names.
+    pub artifacts: Vec<Artifact>,
+    /// Files in `artifacts/` that were not taken.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A kept stream of output.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Log {
+    /// How many bytes the job wrote.
+    pub written: u64,
+    /// What is kept of it.
+    pub body: LogBody,
+}
+
+/// Where a stream's bytes are: small ones in the database, large ones in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogBody {
+    /// The bytes themselves.
+    Inline(Vec<u8>),
+    /// An object of the store.
+    Object {
+        /// Its key.
+        key: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+impl Default for LogBody {
+    fn default() -> Self {
+        LogBody::Inline(Vec::new())
+    }
+}
+
+/// A file that a job left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// Its number; 0 until it is stored.
+    pub id: i64,
+    /// The job that left it.
+    pub job_id: JobId,
+    /// Its path below `artifacts/`, with `/` between the parts.
+    pub name: String,
+    /// Its MIME type, by its extension.
+    pub mime: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// A random name (UUID version 4).
+    pub uuid: String,
+    /// Its SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
+    /// Its key in the object store.
+    pub key: String,
+    /// When it was stored, in Unix milliseconds; 0 until then.
+    pub created_ms: i64,
+}
+
+/// A file in `artifacts/` that was not taken.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Skipped {
+    /// Its path below `artifacts/`.
+    pub name: String,
+    /// Why: `symlink`, `fifo`, `socket`, `device`, `hard link`, `not readable`, ...
+    pub reason: String,
+}
+
+/// An attempt that a worker holds: the right to run a job, until its lease ends.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// Rises by one at every claim; a write with an older one changes nothing.
+    pub epoch: i64,
+    /// Which run of the job this is, from 1.
+    pub attempt: i64,
+    /// The name of its jobspec.
+    pub name: String,
+    /// Its values, or why its row can't be read.
+    pub parameters: Result<Parameters, String>,
+}
+
+/// The end of an attempt, written in one transaction.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// A terminal status.
+    pub status: Status,
+    /// Why it is not `completed`.
+    pub reason: Option<Reason>,
+    /// What it left; the artifacts' `id` and `created_ms` are set by the store.
+    pub ended: Ended,
+}

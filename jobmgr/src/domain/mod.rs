@@ -1,0 +1,12 @@
+//! What jobmgr is about, without IO: nothing here reads a file, a clock or a socket.
+
+/// Go duration strings (`1m30s`).
+pub mod duration;
+/// Jobs, their states and how they end.
+pub mod job;
+/// Jobspecs: what a TOML file says about how a job runs.
+pub mod jobspec;
+/// Parameter values, and the environment that they become.
+pub mod parameters;
+/// TOML text to a typed value, with the place and the remedy of every mistake.
+pub mod settings;
