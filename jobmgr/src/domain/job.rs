@@ -36,8 +36,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Status; 5] =
-        [Status::Queued, Status::Started, Status::Completed, Status::Failed, Status::Canceled];
+    pub const ALL: [Status; 5] = [Status::Queued, Status::Started, Status::Completed, Status::Failed, Status::Canceled];
 
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -301,6 +300,8 @@ pub struct Finish {
     pub status: Status,
     /// Why it is not `completed`.
     pub reason: Option<Reason>,
+    /// Which run of the job this was.
+    pub attempt: i64,
     /// What it left; the artifacts' `id` and `created_ms` are set by the store.
     pub ended: Ended,
 }
