@@ -1,1 +1,69 @@
-//! (Skeleton.)
+//! The HTTP API; the only room that names poem.
+//!
+//! A request's way: [`server`] accepts and reads it, [`front`] checks who asks and under which name, [`routes`] finds
+//! its resource, and the resource's file answers from the store and the blobs. Nothing here knows the worker: they
+//! meet in the store.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::blobs::Blobs;
+use crate::config;
+use crate::jobspecs::Jobspecs;
+use crate::store::Store;
+
+/// The original's endpoints, frozen: one file per request.
+mod classic;
+/// The bytes of an artifact, under an address that we signed.
+mod content;
+/// How a browser should treat a file.
+mod disposition;
+/// The OpenAPI document and the page that shows it.
+mod docs;
+/// What every request passes: request id, `Host`, routing, text for what has no route.
+mod front;
+/// The greeting and the health check.
+mod home;
+/// Under which names this server may be called, and from which pages.
+mod hosts;
+/// How slow a client may be.
+mod pace;
+/// Query strings and urlencoded forms, byte for byte.
+mod query;
+/// `Range`, `If-Range` and `If-None-Match`.
+mod range;
+/// From a path and a method to what answers.
+mod routes;
+/// The accept loop, and a connection from its start to its end.
+mod server;
+/// Addresses that nobody but us can make, and that expire.
+mod signature;
+
+pub use docs::openapi;
+
+/// What the API answers from; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The queue.
+    pub store: Store,
+    /// Artifacts and large logs.
+    pub blobs: Blobs,
+    /// The folder of jobspecs.
+    pub jobspecs: Jobspecs,
+    /// `[Server]`
+    pub config: Arc<config::Server>,
+}
+
+/// Serves the API on `listener` until `shutdown`; then accepts nothing more, finishes the requests in flight (for at
+/// most 10 s) and returns when every connection is closed.
+///
+/// # Errors
+/// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
+pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
+    let limit = api.config.max_connections;
+    let front = front::Front::new(Arc::new(api));
+    server::run(listener, Arc::new(front), limit, shutdown).await
+}

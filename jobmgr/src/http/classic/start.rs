@@ -1,0 +1,179 @@
+//! A new job.
+
+use std::sync::Arc;
+
+use poem::http::StatusCode;
+use poem::{Request, RequestBody};
+use poem_openapi::payload::{Form, Payload};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::Example;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
+use serde::Serialize;
+
+use super::super::Api;
+use super::super::docs::Tag;
+use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
+use super::form::{Fields, Unreadable};
+use super::parameters;
+use crate::domain::job::{DEFAULT_PRIORITY, JobId, NewJob};
+
+/// Whose jobs these are, until there is somebody to ask.
+const USER: i64 = 1;
+/// The longest name in characters: as long as a database keys it.
+const MAX_NAME: usize = 255;
+
+/// `POST /jobs/start`
+pub struct Start {
+    /// What it answers from.
+    pub api: Arc<Api>,
+}
+
+#[OpenApi]
+impl Start {
+    /// Start a job
+    ///
+    /// Queues a job and answers with its id, for `GET /jobs/get`. When the answer is there, the job is safely stored.
+    /// A name that no jobspec has is accepted too: that job fails when its turn comes. `multipart/form-data` and
+    /// values in the query string work as well; the body wins.
+    #[oai(path = "/jobs/start", method = "post", operation_id = "startJob", tag = "Tag::Jobs")]
+    async fn start(&self, form: StartForm) -> StartAnswer {
+        let job = match form.0 {
+            Ok(fields) => self.job(fields),
+            Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(Compact(ErrorAnswer::new(ErrorCode::TooLarge))),
+            Err(Unreadable::Broken) => Err(ErrorCode::InvalidParams),
+        };
+        let job = match job {
+            Ok(job) => job,
+            Err(code) => return StartAnswer::Answer(code.into()),
+        };
+        match self.api.store.submit(job).await {
+            Ok(created) => StartAnswer::Answer(Answer::Ok(Started { status: OkStatus::Ok, created })),
+            Err(failure) => {
+                tracing::error!(error = %failure, "can't queue a job");
+                let error = ErrorAnswer::new(ErrorCode::InternalServerError);
+                StartAnswer::Unavailable(Compact(error), RETRY_AFTER_SECONDS)
+            }
+        }
+    }
+}
+
+impl Start {
+    fn job(&self, fields: Fields) -> Result<NewJob, ErrorCode> {
+        let given = |field: Option<Vec<u8>>| field.filter(|value| !value.is_empty()).ok_or(ErrorCode::MissingParams);
+        let (name, parameters) = (given(fields.name)?, given(fields.parameters)?);
+        let name = String::from_utf8(name).map_err(|_| ErrorCode::InvalidParams)?;
+        let parameters = parameters::parse(&parameters).ok_or(ErrorCode::InvalidParams)?;
+        if name.contains('\0') || name.chars().count() > MAX_NAME {
+            return Err(ErrorCode::InvalidParams);
+        }
+        let priority = fields.priority.as_deref().and_then(priority).unwrap_or_else(|| self.usual_priority(&name));
+        Ok(NewJob { name, parameters, priority, user_id: USER })
+    }
+
+    fn usual_priority(&self, name: &str) -> i64 {
+        self.api.jobspecs.get(name).map_or(DEFAULT_PRIORITY, |jobspec| jobspec.priority)
+    }
+}
+
+/// An integer from 0 to 100; what is none counts as not given.
+fn priority(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?;
+    text.parse().ok().filter(|priority| (0..=100).contains(priority))
+}
+
+/// The form as the OpenAPI document shows it; [`Fields`] reads it.
+#[derive(Object)]
+#[oai(rename = "StartJob", example)]
+struct StartFields {
+    /// The name of the jobspec to run.
+    name: String,
+    /// A JSON object with the job's values, as text: `{"message":"hello"}`. All values are strings, also numbers.
+    parameters: String,
+    /// 0 to 100; jobs with lower numbers run first. Left out: the jobspec's, which usually is 50.
+    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    priority: Option<i64>,
+}
+
+impl Example for StartFields {
+    fn example() -> Self {
+        Self { name: "hello".into(), parameters: "{\"name\":\"world\"}".into(), priority: None }
+    }
+}
+
+/// What a client sent, or why it can't be read.
+struct StartForm(Result<Fields, Unreadable>);
+
+impl<'a> ApiExtractor<'a> for StartForm {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Form<StartFields> as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = <Form<StartFields> as Payload>::schema_ref();
+        let content = vec![MetaMediaType { content_type: Form::<StartFields>::CONTENT_TYPE, schema }];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        match Fields::read(request, body).await {
+            Err(Unreadable::Broken) => Err(poem::Error::from_status(StatusCode::REQUEST_TIMEOUT)),
+            read => Ok(Self(read)),
+        }
+    }
+}
+
+/// The job is queued.
+#[derive(Object, Serialize)]
+#[oai(example)]
+struct Started {
+    /// Always `ok`.
+    status: OkStatus,
+    /// The job's id.
+    created: JobId,
+}
+
+impl Example for Started {
+    fn example() -> Self {
+        Self { status: OkStatus::Ok, created: 17 }
+    }
+}
+
+#[derive(ApiResponse)]
+enum StartAnswer {
+    /// The job is queued, or the error object says why not: `missing_params` or `invalid_params`.
+    #[oai(status = 200)]
+    Answer(Answer<Started>),
+    /// The form is larger than 4 MiB.
+    #[oai(status = 413)]
+    TooLarge(Compact<ErrorAnswer>),
+    /// The database is not available: the job is not queued. Try again.
+    #[oai(status = 503)]
+    Unavailable(
+        Compact<ErrorAnswer>,
+        /// Seconds to wait.
+        #[oai(header = "Retry-After")]
+        u32,
+    ),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities() {
+        assert_eq!(priority(b"0"), Some(0));
+        assert_eq!(priority(b"100"), Some(100));
+        for none in ["", "101", "-1", "x", "+5", " 5", "5.0", "99999999999999999999"] {
+            assert_eq!(priority(none.as_bytes()), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The OpenAPI document and the page that shows it.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::http::Method;
+use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use poem::{EndpointExt, Response};
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
+
+use super::routes::Described;
+
+const DESCRIPTION: &str = "\
+jobmgr takes jobs, queues them, runs them one by one (or a few at once) and keeps what they print and the files they \
+leave.
+
+**In three steps:** start a job with `POST /jobs/start`; ask for it with `GET /jobs/get` until its `status` is \
+`completed` or `failed`; fetch its files with `GET /artifacts/download`. A job's name is that of a jobspec, a TOML \
+file in the server's `jobspecs` folder that says what to run.
+
+**Errors** of the job endpoints come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
+did; only what has no place there has a status of its own.
+
+Every answer carries `X-Request-Id`; a caller's own is kept. Requests whose `Host` is not one of the server's names \
+are answered 421, those from web pages of other places 403, unknown addresses 404, wrong methods 405 with `Allow`: \
+all with a line of text.";
+
+/// The page holds its script, its style and the document; it may load nothing, and talk to this server only.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                           img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
+
+/// The groups of operations.
+#[derive(Tags)]
+pub enum Tag {
+    /// Start jobs and see how they went.
+    Jobs,
+    /// Fetch the files that jobs left.
+    Artifacts,
+    /// The server itself.
+    Server,
+}
+
+/// The description of the API without the API: it needs no store to be written down.
+struct Description;
+
+impl OpenApi for Description {
+    fn meta() -> Vec<MetaApi> {
+        Described::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Described::register(registry);
+    }
+
+    fn add_routes(self, _table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+fn service() -> OpenApiService<Description, ()> {
+    OpenApiService::new(Description, "jobmgr", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new(env!("CARGO_PKG_LICENSE")))
+}
+
+/// The OpenAPI document: indented JSON with a newline at the end. Opens nothing.
+pub fn openapi() -> String {
+    service().spec() + "\n"
+}
+
+/// `/openapi.json` and `/docs`. The query string means nothing to either: Swagger UI gets the document in the page, and
+/// does not read `url` or `configUrl`.
+pub fn add_routes(table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+    let document = make_sync(|_| {
+        static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+        Response::builder()
+            .header(CONTENT_TYPE, "application/json")
+            .body(DOCUMENT.get_or_init(|| openapi().into()).clone())
+    });
+    let page = make_sync(|_| {
+        static PAGE: OnceLock<Bytes> = OnceLock::new();
+        Response::builder()
+            .header(CONTENT_TYPE, "text/html; charset=utf-8")
+            .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
+            .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .header(CACHE_CONTROL, "no-cache")
+            .body(PAGE.get_or_init(|| page_html().into()).clone())
+    });
+    table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, document.boxed())]));
+    table.insert("/docs".to_owned(), HashMap::from([(Method::GET, page.boxed())]));
+}
+
+/// poem-openapi's page has no doctype, which browsers take for a page of the last century.
+fn page_html() -> String {
+    format!("<!doctype html>{}", service().swagger_ui_html())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let operations = paths.iter().flat_map(|(path, item)| {
+            item.as_object().unwrap().iter().map(move |(method, operation)| (path, method, operation))
+        });
+        operations.collect()
+    }
+
+    #[test]
+    fn the_document_is_the_same_each_time() {
+        assert_eq!(openapi(), openapi());
+        assert!(openapi().ends_with("}\n"));
+    }
+
+    #[test]
+    fn every_operation_is_described() {
+        let document: Value = serde_json::from_str(&openapi()).unwrap();
+        let operations = operations(&document);
+        assert!(operations.len() >= 6);
+        for (path, method, operation) in operations {
+            for key in ["operationId", "summary", "description", "tags"] {
+                assert!(!operation[key].is_null(), "{method} {path} has no {key}");
+            }
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                assert_ne!(answer["description"], "", "{method} {path} {status}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(!parameter["description"].is_null(), "{method} {path} {parameter}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_media_type_asks_and_one_error_type_answers() {
+        let document: Value = serde_json::from_str(&openapi()).unwrap();
+        for (path, method, operation) in operations(&document) {
+            let content = operation["requestBody"]["content"].as_object();
+            assert!(content.is_none_or(|content| content.len() == 1), "{method} {path}");
+        }
+        let start = &document["paths"]["/jobs/start"]["post"];
+        assert!(start["requestBody"]["content"]["application/x-www-form-urlencoded"].is_object());
+    }
+
+    #[test]
+    fn the_page_loads_nothing_from_elsewhere() {
+        let page = page_html();
+        assert!(page.contains("SwaggerUIBundle("));
+        for tag in ["<script src", "<link ", "@import"] {
+            assert!(!page.contains(tag), "{tag}");
+        }
+        assert!(page.contains("queryConfigEnabled:!1"), "the query string must not configure the page");
+    }
+}
