@@ -36,8 +36,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Status; 5] =
-        [Status::Queued, Status::Started, Status::Completed, Status::Failed, Status::Canceled];
+    pub const ALL: [Status; 5] = [Status::Queued, Status::Started, Status::Completed, Status::Failed, Status::Canceled];
 
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
