@@ -130,7 +130,7 @@ impl Worker {
         let keepers = vec![
             tokio::spawn(leases::renew(Arc::clone(&shared))),
             tokio::spawn(sweep(Arc::clone(&shared))),
-            tokio::spawn(adopt(Arc::clone(&shared))),
+            tokio::spawn(adopt()),
         ];
         Ok(Worker { shared, slots, keepers })
     }
@@ -175,7 +175,7 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Ends and reaps what dead runners left: this process adopts it.
-async fn adopt(shared: Arc<Shared>) {
+async fn adopt() {
     loop {
         tokio::time::sleep(SWEEP).await;
         let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
