@@ -1,1 +1,121 @@
-//! (Skeleton.)
+//! The command line: one file per subcommand.
+
+/// `jobmgr check`
+mod check;
+/// `jobmgr openapi`
+mod openapi;
+/// `jobmgr run`
+mod run;
+/// `jobmgr schema`
+mod schema;
+/// `jobmgr serve`
+mod serve;
+/// What asks the program to stop.
+mod signals;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+
+/// Exit status for a configuration that can't serve.
+const BAD_CONFIG: u8 = 2;
+
+/// Takes jobs over HTTP, queues them, runs them one by one (or a few at once) and keeps what they make.
+///
+/// A job is a name and parameters. The name picks a jobspec, jobspecs/NAME.toml, which says how to run it.
+/// Without a subcommand, jobmgr serves: it needs no configuration, and says where it listens.
+#[derive(Parser)]
+#[command(name = "jobmgr", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the HTTP API and run the queued jobs (what jobmgr does without a subcommand)
+    ///
+    /// Reads config.toml in the working directory, if it is there, and JOBMGR_SECTION__KEY variables.
+    Serve,
+    /// Run one job here and now, without a server, and show its output as it comes
+    ///
+    /// Uses the jobspecs of the working directory and a queue that is thrown away. The exit status is the job's own:
+    /// 128 + N after signal N, 124 after a timeout, 1 if it could not be run.
+    Run(run::Run),
+    /// Look at configuration, jobspecs, database and store, and say what is wrong and where
+    Check,
+    /// Print the JSON Schema of a jobspec (or of config.toml), with which editors complete and check it
+    Schema(schema::SchemaOf),
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
+    /// The process in which jobs run; jobmgr starts it by itself
+    #[command(hide = true)]
+    Runner,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Runner => crate::runner::main(),
+        Command::Schema(what) => schema::print(&what),
+        Command::Openapi => openapi::print(),
+        Command::Serve => within(arguments.log_format, "info", serve::serve()),
+        Command::Run(what) => within(arguments.log_format, "error", run::run(what)),
+        Command::Check => within(arguments.log_format, "error", check::check()),
+    }
+}
+
+/// Runs `work` with logs and a runtime.
+fn within(format: LogFormat, level: &str, work: impl Future<Output = ExitCode>) -> ExitCode {
+    start_logs(format, level);
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            // Blocking reads (standard input, a hung file system) must not hold the exit up.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            code
+        }
+        Err(error) => complain(&format!("no runtime: {error}"), 1),
+    }
+}
+
+fn start_logs(format: LogFormat, level: &str) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+
+    let filter = EnvFilter::try_from_env("JOBMGR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+/// One line to standard error.
+fn complain(what: &str, status: u8) -> ExitCode {
+    eprintln!("jobmgr: {what}");
+    ExitCode::from(status)
+}
+
+/// The configuration of the working directory.
+fn config() -> Result<Config, ExitCode> {
+    Config::load(Path::new("."), std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }))
+    .map_err(|error| complain(&error.to_string(), BAD_CONFIG))
+}

@@ -300,6 +300,8 @@ pub struct Finish {
     pub status: Status,
     /// Why it is not `completed`.
     pub reason: Option<Reason>,
+    /// Which run of the job this was.
+    pub attempt: i64,
     /// What it left; the artifacts' `id` and `created_ms` are set by the store.
     pub ended: Ended,
 }

@@ -1,5 +1,7 @@
 //! What jobmgr is about, without IO: nothing here reads a file, a clock or a socket.
 
+/// How a download is named: the `Content-Disposition`.
+pub mod disposition;
 /// Go duration strings (`1m30s`).
 pub mod duration;
 /// Jobs, their states and how they end.

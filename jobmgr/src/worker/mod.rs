@@ -1,1 +1,184 @@
-//! (Skeleton.)
+//! Claim, run, collect, finish.
+//!
+//! A worker owns `Concurrency` slots. Each slot claims the best runnable job, has its runner run it, uploads what it
+//! left, and writes the end and the next claim in one transaction. Leases are renewed meanwhile by a task of their
+//! own; who loses one ends the job's processes and reports nothing.
+
+/// One claim to its end.
+mod attempt;
+/// Regular files below `artifacts/`, and nothing else, to the store.
+pub mod collect;
+/// What a job is given: command, environment, directory.
+mod given;
+/// The leases that this worker holds.
+mod leases;
+/// MIME types by extension.
+pub mod mime;
+/// Streams of output, kept at bounded memory.
+mod output;
+#[cfg_attr(unix, path = "platform/unix.rs")]
+#[cfg_attr(windows, path = "platform/windows.rs")]
+pub mod platform;
+/// Removing a directory whatever the job did to it.
+pub mod remove;
+/// Claim after claim.
+mod slot;
+/// What an outcome means for the job.
+mod verdict;
+/// Temporary directories.
+mod workspace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::blobs::Blobs;
+use crate::config;
+use crate::domain::job::JobId;
+use crate::jobspecs::Jobspecs;
+use crate::store::Store;
+use leases::Leases;
+use workspace::Root;
+
+/// How often a job may be running when its worker or runner dies.
+pub const CRASH_LIMIT: i64 = 3;
+/// How often expired leases are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The queue.
+    pub store: Store,
+    /// Where artifacts and large logs go.
+    pub blobs: Blobs,
+    /// How jobs run.
+    pub jobspecs: Jobspecs,
+    /// `[Worker]`
+    pub config: Arc<config::Worker>,
+    /// Who watches the jobs live.
+    pub tap: Option<Tap>,
+}
+
+/// Something that a running job said.
+#[derive(Debug)]
+pub enum Live<'a> {
+    /// Bytes of standard output.
+    Stdout(&'a [u8]),
+    /// Bytes of standard error.
+    Stderr(&'a [u8]),
+    /// How far it is: 0 to 100, and what it is doing.
+    Progress(f64, &'a str),
+    /// What its owner should know.
+    Warning(&'a str),
+}
+
+/// Called with what running jobs say, as they say it.
+pub type Tap = Arc<dyn Fn(JobId, Live<'_>) + Send + Sync>;
+
+/// What the slots share.
+struct Shared {
+    parts: Parts,
+    root: Root,
+    leases: Leases,
+    /// No more claims.
+    draining: CancellationToken,
+    /// Running jobs are ended and given back.
+    ending: CancellationToken,
+}
+
+/// A running worker.
+pub struct Worker {
+    shared: Arc<Shared>,
+    slots: Vec<JoinHandle<()>>,
+    keepers: Vec<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Takes back what dead workers of this machine left, and starts the slots.
+    ///
+    /// # Errors
+    /// When the temporary directory or the database can't serve.
+    pub async fn start(parts: Parts) -> Result<Worker, String> {
+        let parent = parts.config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let installation = parts.store.installation().to_owned();
+        let failed = |error: std::io::Error| format!("[Worker] TempDir: {}: {error}", parent.display());
+        for dead in workspace::dead(&parent, &installation).map_err(failed)? {
+            platform::kill_strays_of(&dead.path);
+            let swept = parts.store.bury(&dead.id, CRASH_LIMIT).await.map_err(|error| error.to_string())?;
+            info!(worker = dead.id, queued = swept.queued, failed = swept.failed, "took over from a worker that died");
+            dead.remove();
+        }
+        let root = Root::create(&parent, &installation).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            leases: Leases::default(),
+            root,
+            parts,
+            draining: CancellationToken::new(),
+            ending: CancellationToken::new(),
+        });
+        let slots = (0..shared.parts.config.concurrency).map(|_| tokio::spawn(slot::run(Arc::clone(&shared))));
+        let slots = slots.collect();
+        let keepers = vec![
+            tokio::spawn(leases::renew(Arc::clone(&shared))),
+            tokio::spawn(sweep(Arc::clone(&shared))),
+            tokio::spawn(adopt(Arc::clone(&shared))),
+        ];
+        Ok(Worker { shared, slots, keepers })
+    }
+
+    /// Claims nothing more, lets running jobs finish for the configured time, then ends them and gives them back.
+    /// `force` ends them at once when it is cancelled. Returns when nothing of any job is left.
+    pub async fn drain(self, force: CancellationToken) {
+        self.shared.draining.cancel();
+        let patience = self.shared.parts.config.drain;
+        let ending = self.shared.ending.clone();
+        let enforcer = tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(patience) => warn!("the time to drain is over; ending the running jobs"),
+                () = force.cancelled() => {}
+            }
+            ending.cancel();
+        });
+        for slot in self.slots {
+            if let Err(error) = slot.await {
+                warn!(%error, "a slot of the worker failed");
+            }
+        }
+        enforcer.abort();
+        self.keepers.iter().for_each(JoinHandle::abort);
+        self.shared.root.remove();
+    }
+}
+
+/// Takes back jobs whose lease has run out, whoever held it.
+async fn sweep(shared: Arc<Shared>) {
+    let every = SWEEP.min(shared.parts.config.lease);
+    loop {
+        match shared.parts.store.sweep(CRASH_LIMIT).await {
+            Ok(swept) if swept.queued + swept.failed > 0 => {
+                warn!(queued = swept.queued, failed = swept.failed, "took back jobs whose lease ran out");
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "can't look for expired leases"),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Ends and reaps what dead runners left: this process adopts it.
+async fn adopt(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
+        if ended > 0 {
+            warn!(processes = ended, "ended processes that a dead runner left");
+        }
+        if shared.ending.is_cancelled() && shared.draining.is_cancelled() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,10 +1,21 @@
-//! Jobspecs: what a TOML file says about how a job runs. (Skeleton.)
+//! Jobspecs: what a TOML file says about how a job runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::settings::{self, Mistake};
+
+mod check;
+mod file;
+mod names;
+#[cfg(test)]
+mod tests;
+
+/// The executor of a jobspec that names none.
+pub const DEFAULT_EXECUTOR: &str = "process";
+
 /// How a job runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Jobspec {
     /// One line for people.
     pub description: Option<String>,
@@ -18,7 +29,7 @@ pub struct Jobspec {
     pub preserve_env_vars: Vec<String>,
     /// Fixed variables.
     pub env: BTreeMap<String, String>,
-    /// How long it may run.
+    /// How long it may run; never zero.
     pub timeout: Duration,
     /// How long it may take to end when it is asked to.
     pub kill_grace: Duration,
@@ -26,14 +37,14 @@ pub struct Jobspec {
     pub executor: String,
     /// The executor's options.
     pub options: serde_json::Map<String, serde_json::Value>,
-    /// The priority of jobs that name none.
+    /// The priority of jobs that name none; 0 to 100.
     pub priority: i64,
     /// What may be given to it.
     pub parameters: Vec<Parameter>,
 }
 
 /// A parameter of a jobspec.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
     /// Its name.
     pub name: String,
@@ -41,10 +52,13 @@ pub struct Parameter {
     pub kind: ParameterType,
     /// One line for people.
     pub description: Option<String>,
-    /// The value when none is given.
+    /// The value when none is given, as the job gets it.
     pub default: Option<String>,
     /// Whether it may be left out.
     pub optional: bool,
+    /// The environment variables that hold its value: `JOBMGR_PARAMETER_OTHER-OPTION`, and, where no shell could
+    /// read that, `JOBMGR_PARAMETER_OTHER_OPTION` too, unless another parameter has that name.
+    pub variables: Vec<String>,
 }
 
 /// The type of a parameter.
@@ -60,4 +74,33 @@ pub enum ParameterType {
     Bool,
     /// One of these.
     Enum(Vec<String>),
+}
+
+impl ParameterType {
+    /// The word for it in jobspecs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ParameterType::String => "string",
+            ParameterType::Int => "int",
+            ParameterType::Float => "float",
+            ParameterType::Bool => "bool",
+            ParameterType::Enum(_) => "enum",
+        }
+    }
+}
+
+impl Jobspec {
+    /// Reads a jobspec file's text.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub fn parse(text: &str) -> Result<Jobspec, Mistake> {
+        let document = settings::Document::read::<file::Jobspec>(text)?;
+        check::jobspec(document.value()?, &document)
+    }
+}
+
+/// The JSON Schema of jobspec files, for editors.
+pub fn schema() -> serde_json::Value {
+    settings::schema::<file::Jobspec>()
 }

@@ -1,0 +1,102 @@
+//! The job's own process: start, signals, reaping.
+//!
+//! Its number names it, and its group, until it is reaped. Whoever reaps or signals by number holds the lock, so that
+//! a number is never used after it may have become somebody else's.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jobmgr_plugin_api::{Error, Job, Result};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+
+use crate::{Options, command};
+
+static LEADER: Mutex<Leader> = Mutex::new(Leader { pid: None, status: None, closed: false });
+
+/// The leader of the running job.
+pub struct Leader {
+    /// Until it is reaped.
+    pid: Option<Pid>,
+    /// How the last one ended.
+    status: Option<WaitStatus>,
+    /// No other job may start.
+    closed: bool,
+}
+
+/// The leader, and the right to reap and to signal by number.
+pub fn lock() -> MutexGuard<'static, Leader> {
+    LEADER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on no job starts.
+pub fn close() {
+    lock().closed = true;
+}
+
+/// A process that has just been started.
+pub struct Started {
+    pub pidfd: OwnedFd,
+    pub stdout: Option<ChildStdout>,
+    pub stderr: Option<ChildStderr>,
+}
+
+/// Starts the job in a process group of its own.
+///
+/// What is set here keeps std on `posix_spawn`, whose price does not grow with this process: an absolute program, no
+/// user, no `pre_exec`.
+pub fn start(job: &Job<Options>) -> Result<Started> {
+    let program = command::resolve(job)?;
+    let mut command = Command::new(&program);
+    command.args(&job.command[1..]).env_clear().envs(&job.env).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !job.working_directory.is_empty() {
+        command.current_dir(&job.working_directory);
+    }
+    let mut leader = lock();
+    if leader.closed {
+        return Err(Error::retry("this runner is closing"));
+    }
+    let mut child = command.spawn().map_err(|error| command::explain(&error, &program, job))?;
+    let pid = Pid::from_child(&child);
+    leader.pid = Some(pid);
+    leader.status = None;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|errno| Error::failed(format!("pidfd_open (Linux 5.3 has it): {errno}")))?;
+    Ok(Started { pidfd, stdout: child.stdout.take(), stderr: child.stderr.take() })
+}
+
+impl Leader {
+    /// Signals the leader's group; a group that is gone needs none.
+    pub fn signal_group(&self, signal: Signal) {
+        if let Some(pid) = self.pid {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    /// Whether this is the number of the leader's group.
+    pub fn leads(&self, group: Pid) -> bool {
+        self.pid == Some(group)
+    }
+
+    /// How the leader ended, if it was reaped since this was asked.
+    pub fn take_status(&mut self) -> Option<WaitStatus> {
+        self.status.take()
+    }
+
+    /// Reaps whoever has exited; whether there are children still.
+    pub fn reap_all(&mut self) -> bool {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if self.leads(pid) => {
+                    self.pid = None;
+                    self.status = Some(status);
+                }
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+}

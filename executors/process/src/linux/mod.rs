@@ -1,0 +1,17 @@
+//! Jobs on Linux: one thread, one `poll`, and a process tree that is empty when the job has ended.
+
+/// Everything that the job started, wherever it went.
+mod descendants;
+/// The job's own process: start, signals, reaping.
+mod leader;
+/// What the job writes.
+mod pipes;
+/// Programs: what is one, and why one did not start.
+mod program;
+/// From the start to the end of one job.
+mod watch;
+
+pub use descendants::end_descendants;
+pub use leader::close;
+pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, open_untrusted, spellings};
+pub use watch::run;

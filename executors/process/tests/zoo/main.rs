@@ -1,0 +1,16 @@
+//! Real jobs, well-behaved and hostile. Each case runs in a process of its own, as in a runner: the executor ends every
+//! descendant of its process, and a test program has several threads.
+
+/// Starting cases and jobs.
+mod support;
+
+/// What must hold on every platform.
+mod portable;
+
+/// What a job can do to get away, or to be in the way.
+#[cfg(target_os = "linux")]
+mod linux;
+
+/// Jobs that end when they are asked to, and that do not.
+#[cfg(target_os = "linux")]
+mod stops;

@@ -1,0 +1,61 @@
+//! `jobmgr check`: one line for each thing, and what is wrong with it.
+
+use std::process::ExitCode;
+
+use crate::blobs::Blobs;
+use crate::config::Config;
+use crate::jobspecs::Jobspecs;
+use crate::store::Store;
+
+/// Looks at everything; exit status 1 when something is wrong, 2 when it is the configuration.
+pub(super) async fn check() -> ExitCode {
+    let config = match super::config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
+    let mut sound = say("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    sound &= jobspecs(&config);
+    sound &= say("database", database(&config).await);
+    sound &= say("store", store(&config).await);
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(what: &str, found: Result<String, String>) -> bool {
+    match &found {
+        Ok(fact) => println!("ok     {what}: {fact}"),
+        Err(why) => println!("WRONG  {what}: {why}"),
+    }
+    found.is_ok()
+}
+
+fn jobspecs(config: &Config) -> bool {
+    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let listed = jobspecs.list();
+    if listed.is_empty() {
+        let folder = jobspecs.folder().display();
+        return say("jobspecs", Ok(format!("none in {folder}/ yet")));
+    }
+    let mut sound = true;
+    for (name, spec) in listed {
+        let found = spec.map(|spec| {
+            let about = spec.description.as_deref().unwrap_or("no description");
+            format!("runs {} with executor {}: {about}", spec.command, spec.executor)
+        });
+        sound &= say(&format!("jobspec {name}"), found);
+    }
+    sound
+}
+
+async fn database(config: &Config) -> Result<String, String> {
+    let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
+    let unfinished = store.unfinished().await.map_err(|error| error.to_string())?;
+    let url = config.database.url.as_deref().unwrap_or("sqlite:jobmgr.db");
+    Ok(format!("{url}, {unfinished} jobs queued or started"))
+}
+
+async fn store(config: &Config) -> Result<String, String> {
+    let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
+    blobs.check().await.map_err(|error| format!("{}: {error}", blobs.describe()))?;
+    Ok(format!("{} can be written, read and deleted from", blobs.describe()))
+}

@@ -1,0 +1,186 @@
+//! `jobmgr run`: one job, here and now.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::signals::Stops;
+use super::{BAD_CONFIG, complain};
+use crate::blobs::Blobs;
+use crate::config::{self, Config};
+use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
+use crate::jobspecs::Jobspecs;
+use crate::store::Store;
+use crate::worker::{self, Live, Tap, Worker};
+
+/// What to run.
+#[derive(Args)]
+pub(super) struct Run {
+    /// The jobspec's name: jobspecs/NAME.toml
+    name: String,
+    /// A parameter of the job; may be given many times
+    #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
+    parameter: Vec<(String, String)>,
+    /// Where to save the files that the job leaves in its artifacts folder
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a parameter is written KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Runs the job; gives its exit status.
+pub(super) async fn run(what: Run) -> ExitCode {
+    let config = match super::config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match run_with(what, config).await {
+        Ok(code) => code,
+        Err(why) => complain(&why, BAD_CONFIG),
+    }
+}
+
+async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
+    let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
+    let store = scratch_store(scratch.path()).await?;
+    let blobs = scratch_blobs(scratch.path())?;
+    worker::platform::adopt_orphans();
+    let bar = progress_bar();
+    let parts = worker::Parts {
+        store: store.clone(),
+        blobs: blobs.clone(),
+        jobspecs,
+        config: Arc::new(config::Worker { concurrency: 1, ..config.worker }),
+        tap: Some(show(bar.clone())),
+    };
+    let worker = Worker::start(parts).await?;
+    let parameters: Parameters = what.parameter.into_iter().collect();
+    let new = NewJob { name: what.name, parameters, priority: spec.priority, user_id: 1 };
+    let id = store.submit(new).await.map_err(|error| error.to_string())?;
+    let force = CancellationToken::new();
+    let job = tokio::select! {
+        job = finished(&store, id) => Some(job?),
+        _ = stops.next() => { force.cancel(); None }
+    };
+    force.cancel();
+    worker.drain(force).await;
+    bar.finish_and_clear();
+    let Some(job) = job else { return Ok(complain("stopped", 130)) };
+    let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
+    if let Some(error) = &ended.error {
+        eprintln!("jobmgr: {}: {error}", job.name);
+    }
+    save(&blobs, ended, what.artifacts.as_deref()).await?;
+    Ok(ExitCode::from(status_of(&job, ended)))
+}
+
+fn hint(name: &str, why: String, jobspecs: &Jobspecs) -> String {
+    let known: Vec<String> = jobspecs.list().into_iter().map(|(name, _)| name).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    format!("{name}: {why}; jobspecs in {}/: {known}", jobspecs.folder().display())
+}
+
+async fn scratch_store(scratch: &Path) -> Result<Store, String> {
+    let url = format!("sqlite:{}", scratch.join("queue.db").display());
+    let database = config::Database { url: Some(url), ..Default::default() };
+    Store::open(&database).await.map_err(|error| error.to_string())
+}
+
+fn scratch_blobs(scratch: &Path) -> Result<Blobs, String> {
+    let url = format!("file:{}", scratch.join("store").display());
+    let storage = config::Storage { url: Some(url), ..Default::default() };
+    Blobs::open(&storage, None).map_err(|error| error.to_string())
+}
+
+async fn finished(store: &Store, id: i64) -> Result<Job, String> {
+    loop {
+        match store.job(id).await.map_err(|error| error.to_string())? {
+            Some(job) if job.ended.is_some() => return Ok(job),
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Hidden until the job reports progress.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::hidden();
+    bar.set_length(100);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: ProgressBar) -> Tap {
+    Arc::new(move |_, live| match live {
+        // A reader that went away does not stop the job.
+        Live::Stdout(data) => bar.suspend(|| {
+            let mut out = std::io::stdout().lock();
+            drop(out.write_all(data).and_then(|()| out.flush()));
+        }),
+        Live::Stderr(data) => bar.suspend(|| drop(std::io::stderr().lock().write_all(data))),
+        Live::Progress(percent, message) => {
+            if bar.is_hidden() && std::io::stderr().is_terminal() {
+                bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            }
+            bar.set_position(percent.clamp(0.0, 100.0) as u64);
+            bar.set_message(message.to_owned());
+        }
+        Live::Warning(text) => bar.suspend(|| eprintln!("jobmgr: warning: {text}")),
+    })
+}
+
+async fn save(blobs: &Blobs, ended: &Ended, dir: Option<&Path>) -> Result<(), String> {
+    for skipped in &ended.skipped {
+        eprintln!("jobmgr: artifact {} was left out: {}", skipped.name, skipped.reason);
+    }
+    let Some(dir) = dir else {
+        if !ended.artifacts.is_empty() {
+            let names: Vec<_> = ended.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+            eprintln!("jobmgr: artifacts: {} (--artifacts DIR saves them)", names.join(", "));
+        }
+        return Ok(());
+    };
+    for artifact in &ended.artifacts {
+        let path = dir.join(&artifact.name);
+        save_one(blobs, artifact, &path).await.map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("jobmgr: saved {}", path.display());
+    }
+    Ok(())
+}
+
+async fn save_one(blobs: &Blobs, artifact: &Artifact, path: &Path) -> Result<(), String> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    }
+    let mut file = std::fs::File::create(path).map_err(|error| error.to_string())?;
+    let mut bytes = blobs.get(&artifact.key, None).await.map_err(|error| error.to_string())?;
+    while let Some(piece) = bytes.try_next().await.map_err(|error| error.to_string())? {
+        file.write_all(&piece).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn status_of(job: &Job, ended: &Ended) -> u8 {
+    let code = |code: Option<i64>| code.and_then(|code| u8::try_from(code).ok());
+    match (job.status, job.reason) {
+        (Status::Completed, _) => 0,
+        (_, Some(Reason::Timeout)) => 124,
+        (_, Some(Reason::ExitCode)) => code(ended.exit_code).unwrap_or(1),
+        (_, Some(Reason::Signal)) => code(ended.signal.map(|signal| 128 + signal)).unwrap_or(1),
+        _ => 1,
+    }
+}

@@ -1,0 +1,99 @@
+//! `jobmgr serve`: the API and a worker, in one process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::signals::Stops;
+use super::{BAD_CONFIG, complain};
+use crate::blobs::Blobs;
+use crate::config::Config;
+use crate::http::{self, Api};
+use crate::jobspecs::Jobspecs;
+use crate::store::Store;
+use crate::worker::{self, Worker};
+
+/// Serves until it is asked to stop.
+pub(super) async fn serve() -> ExitCode {
+    let config = match super::config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match serve_with(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => complain(&why, BAD_CONFIG),
+    }
+}
+
+async fn serve_with(config: Config) -> Result<(), String> {
+    // From here on a signal is a request, however early it comes.
+    let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    let listener = bind(&config).await?;
+    let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
+    let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
+    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let api = Api {
+        store: store.clone(),
+        blobs: blobs.clone(),
+        jobspecs: jobspecs.clone(),
+        config: Arc::new(config.server.clone()),
+    };
+    worker::platform::adopt_orphans();
+    let parts =
+        worker::Parts { store, blobs, jobspecs: jobspecs.clone(), config: Arc::new(config.worker.clone()), tap: None };
+    let worker = Worker::start(parts).await?;
+    greet(address, &jobspecs);
+    let closing = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, api, closing.clone()));
+    let why = stops.next().await;
+    info!("{why}: claiming no more jobs; the running ones may go on for {:?}; once more ends them", config.worker.drain);
+    let force = CancellationToken::new();
+    let second = tokio::spawn({
+        let force = force.clone();
+        async move {
+            stops.next().await;
+            force.cancel();
+        }
+    });
+    // The API answers while the jobs finish, so that who waits for one learns its end.
+    worker.drain(force).await;
+    second.abort();
+    closing.cancel();
+    server.await.map_err(|error| error.to_string())?.map_err(|error| format!("the HTTP server failed: {error}"))
+}
+
+async fn bind(config: &Config) -> Result<TcpListener, String> {
+    let listen = config.server.listen;
+    TcpListener::bind(listen).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!(
+                    "; another program (another jobmgr?) has port {}: stop it, or set another port with \
+                     [Server] Listen in config.toml or JOBMGR_SERVER__LISTEN",
+                    listen.port()
+                )
+            }
+            _ => String::new(),
+        };
+        format!("[Server] Listen = \"{listen}\": {error}{hint}")
+    })
+}
+
+fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs) {
+    println!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  try it in a browser: http://{address}/docs");
+    let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());
+    let names: Vec<String> = loaded.into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        println!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display());
+    } else {
+        println!("  jobspecs: {}", names.join(", "));
+    }
+    for (_, mistake) in broken {
+        println!("  can't be used: {}", mistake.err().unwrap_or_default());
+    }
+}

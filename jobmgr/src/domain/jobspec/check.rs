@@ -1,0 +1,147 @@
+//! What a jobspec's types can't say.
+
+use serde_json::{Map, Value};
+
+use super::{Jobspec, Parameter, ParameterType, file, names};
+use crate::domain::parameters;
+use crate::domain::settings::{Document, Mistake};
+
+/// TOML's date-times come through serde as a table with this key.
+const DATETIME: &str = "$__toml_private_datetime";
+
+/// Checks a jobspec as it was read; `document` knows where its values stand.
+pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jobspec, Mistake> {
+    let wrong = |path: &str, text: String| document.mistake(path, text);
+    command(&file).map_err(|text| wrong("Command", text))?;
+    for (index, argument) in file.arguments.iter().enumerate() {
+        no_nul(argument).map_err(|text| wrong(&format!("Arguments.{index}"), format!("'Arguments' {text}")))?;
+    }
+    if let Some(directory) = &file.working_directory {
+        let text = if directory.is_empty() { Err("is empty; leave it out".into()) } else { no_nul(directory) };
+        text.map_err(|text: String| wrong("WorkingDirectory", format!("'WorkingDirectory' {text}")))?;
+    }
+    for (index, name) in file.preserve_env_vars.iter().enumerate() {
+        names::variable(name)
+            .map_err(|text| wrong(&format!("PreserveEnvVars.{index}"), format!("'PreserveEnvVars': {text}")))?;
+    }
+    for (name, value) in &file.env {
+        names::fixed(name).and_then(|()| no_nul(value)).map_err(|text| wrong(&format!("Env.{name}"), text))?;
+    }
+    if !names::is_executor(&file.executor) {
+        let text = format!("executor '{}' is not valid; use up to 63 of a-z 0-9 _ -, such as process", file.executor);
+        return Err(wrong("Executor", text));
+    }
+    if !(0..=100).contains(&file.priority) {
+        return Err(wrong("Priority", format!("'Priority' must be 0 to 100, and is {}", file.priority)));
+    }
+    Ok(Jobspec {
+        description: file.description,
+        command: file.command,
+        arguments: file.arguments,
+        working_directory: file.working_directory,
+        preserve_env_vars: file.preserve_env_vars,
+        env: file.env,
+        timeout: if file.timeout.is_zero() { file::default_timeout() } else { file.timeout },
+        kill_grace: file.kill_grace,
+        executor: file.executor,
+        options: options(file.options, "Options", document)?,
+        priority: file.priority,
+        parameters: all_parameters(file.parameters, document)?,
+    })
+}
+
+fn command(file: &file::Jobspec) -> Result<(), String> {
+    if file.command.is_empty() {
+        return Err("'Command' is empty; it names the executable to run".to_owned());
+    }
+    no_nul(&file.command).map_err(|text| format!("'Command' {text}"))
+}
+
+fn no_nul(text: &str) -> Result<(), String> {
+    if text.contains('\0') { Err("must not contain a NUL byte".to_owned()) } else { Ok(()) }
+}
+
+/// Options are JSON for the executor: date-times become texts, and numbers must be finite.
+fn options(mut table: Map<String, Value>, path: &str, document: &Document<'_>) -> Result<Map<String, Value>, Mistake> {
+    for (key, value) in &mut table {
+        option(value, &format!("{path}.{key}"), document)?;
+    }
+    Ok(table)
+}
+
+fn option(value: &mut Value, path: &str, document: &Document<'_>) -> Result<(), Mistake> {
+    match value {
+        // TOML has no null; serde makes one of `nan` and `inf`.
+        Value::Null => Err(document.mistake(path, "an option must be a finite number; it is inf or nan")),
+        Value::Object(table) => {
+            if let Some(datetime) = table.get_mut(DATETIME).map(Value::take) {
+                *value = datetime;
+                return Ok(());
+            }
+            table.iter_mut().try_for_each(|(key, value)| option(value, &format!("{path}.{key}"), document))
+        }
+        Value::Array(items) => {
+            let mut items = items.iter_mut().enumerate();
+            items.try_for_each(|(index, value)| option(value, &format!("{path}.{index}"), document))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn all_parameters(files: Vec<file::Parameter>, document: &Document<'_>) -> Result<Vec<Parameter>, Mistake> {
+    let variables = {
+        let given: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        names::of_parameters(&given)
+            .map_err(|(index, text)| document.mistake(&format!("Parameter.{index}.Name"), text))?
+    };
+    let each = files.into_iter().zip(variables).enumerate();
+    each.map(|(index, (file, variables))| {
+        parameter(file, variables).map_err(|(key, text)| document.mistake(&format!("Parameter.{index}.{key}"), text))
+    })
+    .collect()
+}
+
+/// One parameter; the error names the key that it is about.
+fn parameter(file: file::Parameter, variables: Vec<String>) -> Result<Parameter, (&'static str, String)> {
+    let name = file.name;
+    let kind = kind(&name, &file.r#type, file.values.into_iter().map(|value| value.0).collect())?;
+    let default = match &file.default {
+        None => None,
+        Some(value) => Some(parameters::normalize(&kind, &value.0).map_err(|right| {
+            ("Default", format!("the default '{}' of parameter '{name}' is not valid: {right}", value.0.escape_debug()))
+        })?),
+    };
+    Ok(Parameter { name, kind, description: file.description, default, optional: file.optional, variables })
+}
+
+fn kind(name: &str, word: &str, values: Vec<String>) -> Result<ParameterType, (&'static str, String)> {
+    let kind = match word {
+        "string" => ParameterType::String,
+        "int" => ParameterType::Int,
+        "float" => ParameterType::Float,
+        "bool" => ParameterType::Bool,
+        "enum" => return Ok(ParameterType::Enum(choices(name, values).map_err(|text| ("Values", text))?)),
+        _ => {
+            let text =
+                format!("type '{word}' of parameter '{name}' is not valid; use string, int, float, bool or enum");
+            return Err(("Type", text));
+        }
+    };
+    match values.is_empty() {
+        true => Ok(kind),
+        false => Err(("Values", format!("parameter '{name}' has Values; they are for the type enum, not for {word}"))),
+    }
+}
+
+fn choices(name: &str, values: Vec<String>) -> Result<Vec<String>, String> {
+    if values.is_empty() {
+        return Err(format!("parameter '{name}' is an enum and needs Values, such as [\"plain\", \"loud\"]"));
+    }
+    for (index, value) in values.iter().enumerate() {
+        no_nul(value).map_err(|text| format!("the values of parameter '{name}' {text}"))?;
+        if values[..index].contains(value) {
+            return Err(format!("parameter '{name}' has the value '{value}' twice"));
+        }
+    }
+    Ok(values)
+}

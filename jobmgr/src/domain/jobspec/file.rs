@@ -1,0 +1,175 @@
+//! The keys of a jobspec file. Their doc comments are what editors show.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::domain::duration::{self, GoDuration};
+use crate::domain::job::DEFAULT_PRIORITY;
+
+/// How a job runs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[schemars(title = "jobmgr jobspec")]
+pub(super) struct Jobspec {
+    /// One line for people: what the job does.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The executable to run, without arguments. A relative path is looked for in the working directory, then in
+    /// the server's directory; a bare name in the server's PATH.
+    #[schemars(length(min = 1))]
+    pub command: String,
+    /// The arguments of the executable.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Where the executable starts. Default: the job's temporary directory.
+    #[serde(default)]
+    pub working_directory: Option<String>,
+    /// Environment variables of the server that the job gets too, such as PATH. Default: none.
+    #[serde(default)]
+    pub preserve_env_vars: Vec<String>,
+    /// Environment variables with fixed values.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How long the job may run, such as "1m30s".
+    #[serde(default = "default_timeout", with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub timeout: Duration,
+    /// How long the job may take to end after it was asked to, before it is killed.
+    #[serde(default = "default_kill_grace", with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub kill_grace: Duration,
+    /// The executor that runs the job.
+    #[serde(default = "default_executor")]
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
+    pub executor: String,
+    /// Options of the executor; each executor has its own.
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
+    /// The priority of jobs that are submitted without one. Lower numbers run first.
+    #[serde(default = "default_priority")]
+    #[schemars(range(min = 0, max = 100))]
+    pub priority: i64,
+    /// What may be given to a job; each parameter becomes an environment variable.
+    #[serde(default, rename = "Parameter")]
+    pub parameters: Vec<Parameter>,
+}
+
+/// The original's default; also what a `Timeout` of zero means.
+pub(super) fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_kill_grace() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn default_executor() -> String {
+    super::DEFAULT_EXECUTOR.to_owned()
+}
+
+fn default_priority() -> i64 {
+    DEFAULT_PRIORITY
+}
+
+/// A value that is given to a job.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(super) struct Parameter {
+    /// Its name; `message` becomes the variable JOBMGR_PARAMETER_MESSAGE.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// What its value must be.
+    #[schemars(with = "TypeName")]
+    pub r#type: String,
+    /// The values to choose from, for the type enum.
+    #[serde(default)]
+    pub values: Vec<Scalar>,
+    /// One line for people: what it does.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The value when none is given.
+    #[serde(default)]
+    pub default: Option<Scalar>,
+    /// Whether it may be left out; there is no variable then.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// The types of parameters, for the schema alone: the word itself is read as text, for a better error.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[allow(dead_code)]
+enum TypeName {
+    /// Any text.
+    String,
+    /// A whole number of 64 bits.
+    Int,
+    /// A number.
+    Float,
+    /// true or false.
+    Bool,
+    /// One of Values.
+    Enum,
+}
+
+/// A value as text, whether it was written in quotes or not.
+#[derive(Debug)]
+pub(super) struct Scalar(pub String);
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+struct AnyScalar;
+
+impl Visitor<'_> for AnyScalar {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a number, true or false")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_owned()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}

@@ -1,0 +1,7 @@
+//! The `jobmgr` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jobmgr::cli::main()
+}

@@ -1,0 +1,116 @@
+//! Linux: a socket pair as the runner's standard input, a session and a subreaper of its own.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+type Line = (Process, Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+/// The runners of this process; what else is its child is an orphan of a dead runner.
+static RUNNERS: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
+
+fn runners<T>(act: impl FnOnce(&mut HashSet<u32>) -> T) -> T {
+    let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
+    act(runners.get_or_insert_default())
+}
+
+/// Whether a child of this process is one of its runners. The set is complete while `act` runs.
+pub(crate) fn with_runners<T>(act: impl FnOnce(&HashSet<u32>) -> T) -> T {
+    runners(|runners| act(runners))
+}
+
+/// A runner's process.
+pub(super) struct Process {
+    child: tokio::process::Child,
+    pid: Option<u32>,
+}
+
+/// Starts `jobmgr runner`. The file that runs now is started, whatever has become of its path.
+pub(super) fn start_runner() -> io::Result<Line> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg0("jobmgr").arg("runner").env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true);
+    // The set is locked meanwhile, so that nobody takes the new child for an orphan.
+    let child = runners(|runners| {
+        let child = command.spawn()?;
+        runners.extend(child.id());
+        io::Result::Ok(child)
+    })?;
+    ours.set_nonblocking(true)?;
+    let (input, out) = tokio::net::UnixStream::from_std(ours)?.into_split();
+    let pid = child.id();
+    Ok((Process { child, pid }, Box::new(input), Box::new(out)))
+}
+
+impl Process {
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    pub(super) async fn wait(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
+    pub(super) async fn kill(&mut self) {
+        // It may have ended by itself meanwhile.
+        drop(self.child.kill().await);
+    }
+
+    /// How the runner ended, in words.
+    pub(super) async fn epitaph(&mut self) -> String {
+        let status = match tokio::time::timeout(std::time::Duration::from_secs(5), self.child.wait()).await {
+            Ok(Ok(status)) => status,
+            _ => return "the runner closed its line before it gave a result".into(),
+        };
+        match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("the runner was ended by signal {signal} before it gave a result"),
+            (_, Some(code)) => format!("the runner exited with code {code} before it gave a result"),
+            _ => "the runner ended before it gave a result".into(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        runners(|runners| self.pid.is_some_and(|pid| runners.remove(&pid)));
+    }
+}
+
+/// Makes this process a runner: takes the line off standard input, leads a session, adopts orphans.
+pub(super) fn become_runner() -> io::Result<(File, File)> {
+    let stdin = io::stdin();
+    rustix::net::sockopt::socket_type(stdin.as_fd())
+        .map_err(|_| io::Error::other("standard input is not the line to a worker"))?;
+    let line = fcntl_dupfd_cloexec(stdin.as_fd(), 100)?;
+    let null = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    fcntl_setfd(&null, FdFlags::CLOEXEC)?;
+    // The leader of a session can't become one again: that is fine.
+    drop(rustix::process::setsid());
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // Where memory runs out, a job should go before the server does; raising the score is always allowed.
+    drop(std::fs::write("/proc/self/oom_score_adj", "300"));
+    let line = File::from(line);
+    Ok((line.try_clone()?, line))
+}
+
+/// Ends this process without running anything more.
+pub(super) fn exit_now() -> ! {
+    // SIGKILL of one's own process runs no handler, no destructor and no atexit function.
+    drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL));
+    std::process::abort();
+}

@@ -1,0 +1,170 @@
+//! Frames: magic u16 | type u8 | flags u8 | job u32 | length u32, little endian, then the payload.
+//!
+//! Both ends are the same binary, so the wire may change with any release.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+const MAGIC: u16 = 0x4D4A;
+const HEADER: usize = 12;
+/// The largest payload.
+pub(super) const MAX: usize = 16 << 20;
+
+/// What a frame says. Worker to runner: below 32; runner to worker: the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// JSON of [`super::Request`].
+    Run = 3,
+    /// One byte: 1 cancel, 3 timeout.
+    Stop = 6,
+    /// The runner is ready; its version as text.
+    Ready = 32,
+    /// One byte: 1 stdout, 2 stderr; then what was written.
+    Log = 33,
+    /// JSON of an `Event`.
+    Event = 34,
+    /// One byte of status, then JSON: an `Outcome` or a text.
+    Done = 37,
+}
+
+impl Type {
+    fn from_byte(byte: u8) -> io::Result<Type> {
+        [Type::Run, Type::Stop, Type::Ready, Type::Log, Type::Event, Type::Done]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+            .ok_or_else(|| broken(&format!("frame of type {byte}")))
+    }
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the line to the runner is broken: {what}"))
+}
+
+/// One message.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Type,
+    /// Which job of this runner, counted by the worker.
+    pub(super) job: u32,
+    pub(super) payload: Bytes,
+}
+
+fn header(kind: Type, job: u32, length: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..2].copy_from_slice(&MAGIC.to_le_bytes());
+    header[2] = kind as u8;
+    header[4..8].copy_from_slice(&job.to_le_bytes());
+    header[8..].copy_from_slice(&(length as u32).to_le_bytes());
+    header
+}
+
+fn parse(header: &[u8]) -> io::Result<(Type, u32, usize)> {
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if header[..2] != MAGIC.to_le_bytes() {
+        return Err(broken(&format!("not a frame: {:?}", &header[..4])));
+    }
+    let length = word(8) as usize;
+    if length > MAX {
+        return Err(broken(&format!("frame of {length} bytes")));
+    }
+    Ok((Type::from_byte(header[2])?, word(4), length))
+}
+
+/// A frame as bytes, for a writer that takes it whole.
+pub(super) fn encode(kind: Type, job: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    frame.extend_from_slice(&header(kind, job, payload.len()));
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Writes a frame whose payload is `first` and `rest`, without copying them together.
+pub(super) fn write(out: &mut impl Write, kind: Type, job: u32, first: &[u8], rest: &[u8]) -> io::Result<()> {
+    let header = header(kind, job, first.len() + rest.len());
+    let mut slices = [IoSlice::new(&header), IoSlice::new(first), IoSlice::new(rest)];
+    let mut left = &mut slices[..];
+    while left.iter().any(|slice| !slice.is_empty()) {
+        match out.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a frame; `None` at the end of the line.
+pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
+    let mut header = [0; HEADER];
+    match from.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let (kind, job, length) = parse(&header)?;
+    let mut payload = vec![0; length];
+    from.read_exact(&mut payload)?;
+    Ok(Some(Frame { kind, job, payload: payload.into() }))
+}
+
+/// Reads frames; may be cancelled between any two polls without losing a byte.
+pub(super) struct Frames<R> {
+    from: R,
+    buffer: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub(super) fn new(from: R) -> Self {
+        Self { from, buffer: BytesMut::with_capacity(4 << 10) }
+    }
+
+    /// The next frame; `None` at the end of the line.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Frame>> {
+        loop {
+            if self.buffer.len() >= HEADER {
+                let (kind, job, length) = parse(&self.buffer[..HEADER])?;
+                if self.buffer.len() >= HEADER + length {
+                    self.buffer.advance(HEADER);
+                    return Ok(Some(Frame { kind, job, payload: self.buffer.split_to(length).freeze() }));
+                }
+                self.buffer.reserve(HEADER + length - self.buffer.len());
+            }
+            if self.from.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_through_in_any_pieces() {
+        let mut bytes = encode(Type::Run, 7, b"{}");
+        write(&mut bytes, Type::Log, 7, &[1], b"hello").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for piece in 1..bytes.len() {
+            let (one, two) = bytes.split_at(piece);
+            let mut frames = Frames::new(one.chain(two));
+            let (run, log) = runtime
+                .block_on(async { (frames.next().await.unwrap().unwrap(), frames.next().await.unwrap().unwrap()) });
+            assert_eq!((run.kind, run.job, &run.payload[..]), (Type::Run, 7, &b"{}"[..]));
+            assert_eq!((log.kind, &log.payload[..]), (Type::Log, &b"\x01hello"[..]));
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        let mut bytes = encode(Type::Run, 1, b"x");
+        bytes[0] = 0xa5;
+        assert!(read(&mut &bytes[..]).unwrap_err().to_string().contains("not a frame"));
+        let mut huge = encode(Type::Run, 1, b"x");
+        huge[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(read(&mut &huge[..]).unwrap_err().to_string().contains("4294967295 bytes"));
+    }
+}

@@ -1,0 +1,31 @@
+//! On which kind of file system a database file lies: SQLite's locks don't hold on a network's.
+
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod platform;
+
+use std::path::Path;
+
+use super::StoreError;
+
+/// Refuses a file on a network file system, and a folder that is not there.
+pub(super) fn check(file: &Path) -> Result<(), StoreError> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(StoreError::Unusable(format!(
+            "[Database] URL: the folder {} of the SQLite file does not exist; make it, or name another",
+            folder.display()
+        )));
+    }
+    match platform::network_kind(folder) {
+        None => Ok(()),
+        Some(kind) => Err(StoreError::Unusable(format!(
+            "[Database] URL: {} is on a network file system ({kind}), where SQLite's locks do not hold; name a file on a \
+             local disk",
+            file.display()
+        ))),
+    }
+}

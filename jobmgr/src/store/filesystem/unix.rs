@@ -1,0 +1,20 @@
+//! By the type that statfs(2) gives.
+
+use std::path::Path;
+
+/// Magic numbers of `linux/magic.h` and statfs(2).
+const NETWORK: [(i64, &str); 8] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x0BD0_0BD0, "Lustre"),
+];
+
+pub(super) fn network_kind(folder: &Path) -> Option<&'static str> {
+    let kind = i64::from(rustix::fs::statfs(folder).ok()?.f_type);
+    NETWORK.into_iter().find(|(magic, _)| *magic == kind & 0xFFFF_FFFF).map(|(_, name)| name)
+}

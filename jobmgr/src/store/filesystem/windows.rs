@@ -1,0 +1,13 @@
+//! By the form of the path: `\\server\share`.
+
+use std::path::{Component, Path, Prefix};
+
+pub(super) fn network_kind(folder: &Path) -> Option<&'static str> {
+    let full = std::path::absolute(folder).ok()?;
+    match full.components().next() {
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)) => {
+            Some("a share")
+        }
+        _ => None,
+    }
+}

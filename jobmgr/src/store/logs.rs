@@ -1,0 +1,99 @@
+//! Output as it is kept in a column: JSON, with bytes that are no text in base64.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::job::{Log, LogBody, Skipped};
+
+#[derive(Serialize, Deserialize)]
+struct Column<'a> {
+    written: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default)]
+    size: u64,
+}
+
+/// `None` for a stream that nothing was written to.
+pub(super) fn to_column(log: &Log) -> Option<String> {
+    let mut column = Column { written: log.written, text: None, base64: None, key: None, size: 0 };
+    match &log.body {
+        LogBody::Inline(bytes) if bytes.is_empty() && log.written == 0 => return None,
+        LogBody::Inline(bytes) => {
+            column.size = bytes.len() as u64;
+            match std::str::from_utf8(bytes) {
+                // JSON writes NUL as \u0000, so no database ever sees one.
+                Ok(text) => column.text = Some(text.into()),
+                Err(_) => column.base64 = Some(BASE64.encode(bytes)),
+            }
+        }
+        LogBody::Object { key, size } => {
+            column.key = Some(key.clone());
+            column.size = *size;
+        }
+    }
+    serde_json::to_string(&column).ok()
+}
+
+/// The stream that a column holds.
+pub(super) fn from_column(column: Option<String>) -> Result<Log, String> {
+    let Some(column) = column else { return Ok(Log::default()) };
+    let column: Column<'_> = serde_json::from_str(&column).map_err(|error| error.to_string())?;
+    let body = match (column.text, column.base64, column.key) {
+        (_, _, Some(key)) => LogBody::Object { key, size: column.size },
+        (_, Some(base64), _) => LogBody::Inline(BASE64.decode(base64).map_err(|error| error.to_string())?),
+        (text, None, None) => LogBody::Inline(text.unwrap_or_default().into_owned().into_bytes()),
+    };
+    Ok(Log { written: column.written, body })
+}
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct Notes {
+    warnings: Vec<String>,
+    skipped: Vec<Skipped>,
+}
+
+/// `None` where there is nothing to note.
+pub(super) fn notes_to_column(warnings: &[String], skipped: &[Skipped]) -> Option<String> {
+    if warnings.is_empty() && skipped.is_empty() {
+        return None;
+    }
+    serde_json::to_string(&Notes { warnings: warnings.to_vec(), skipped: skipped.to_vec() }).ok()
+}
+
+/// Warnings, and the files that were skipped.
+pub(super) fn notes_from_column(column: Option<String>) -> Result<(Vec<String>, Vec<Skipped>), String> {
+    let Some(column) = column else { return Ok(Default::default()) };
+    let notes: Notes = serde_json::from_str(&column).map_err(|error| error.to_string())?;
+    Ok((notes.warnings, notes.skipped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_comes_back() {
+        for bytes in [&b"plain\n"[..], b"a\0b", b"\xff\xfe", "\u{e9}\u{1F600}".as_bytes()] {
+            let log = Log { written: bytes.len() as u64, body: LogBody::Inline(bytes.to_vec()) };
+            let column = to_column(&log).unwrap();
+            assert!(!column.contains('\0'), "no database keeps a NUL in text: {column}");
+            assert_eq!(from_column(Some(column)).unwrap(), log);
+        }
+        assert_eq!(to_column(&Log::default()), None);
+        assert_eq!(from_column(None).unwrap(), Log::default());
+    }
+
+    #[test]
+    fn an_object_keeps_its_place() {
+        let log = Log { written: 9_000_000, body: LogBody::Object { key: "jobs/1/1/stdout".into(), size: 8_000_000 } };
+        assert_eq!(from_column(to_column(&log)).unwrap(), log);
+    }
+}

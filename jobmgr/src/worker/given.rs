@@ -1,0 +1,59 @@
+//! What a job is given: command, environment, directory.
+
+use std::collections::BTreeMap;
+
+use jobmgr_plugin_api::Job;
+
+use super::verdict::Verdict;
+use super::workspace::Directory;
+use crate::domain::job::{Claim, Reason};
+use crate::domain::jobspec::Jobspec;
+use crate::domain::parameters;
+use crate::runner::Request;
+
+/// The job's own variables, from its parameters; checked before anything is made for it.
+pub(super) fn parameters(claim: &Claim, spec: &Jobspec) -> Result<BTreeMap<String, String>, Verdict> {
+    let given = claim.parameters.as_ref().map_err(|why| {
+        Verdict::failed(Reason::CorruptRow, format!("the job's parameters in the database can't be read: {why}"))
+    })?;
+    parameters::environment(spec, given).map_err(|why| Verdict::failed(Reason::InvalidJob, why))
+}
+
+/// The request to the runner, and warnings about what could not be given.
+pub(super) fn request(
+    installation: &str,
+    claim: &Claim,
+    spec: &Jobspec,
+    mut env: BTreeMap<String, String>,
+    directory: &Directory,
+) -> (Request, Vec<String>) {
+    let mut warnings = Vec::new();
+    let show = |path: &std::path::Path| path.display().to_string();
+    for name in &spec.preserve_env_vars {
+        match std::env::var(name) {
+            Ok(value) => drop(env.entry(name.clone()).or_insert(value)),
+            Err(std::env::VarError::NotPresent) => {}
+            Err(std::env::VarError::NotUnicode(_)) => {
+                warnings.push(format!("PreserveEnvVars: the server's {name} is not UTF-8, so it was left out"));
+            }
+        }
+    }
+    env.extend(spec.env.clone());
+    env.extend([
+        ("JOBMGR_ARTIFACTS_DIR".to_owned(), show(&directory.artifacts())),
+        ("JOBMGR_JOB_ID".to_owned(), claim.id.to_string()),
+        ("JOBMGR_ATTEMPT".to_owned(), claim.attempt.to_string()),
+        ("JOBMGR_OUTPUT".to_owned(), show(&directory.output())),
+        ("JOBMGR_PROGRESS".to_owned(), show(&directory.progress())),
+    ]);
+    let key = format!("jm-{installation}-{}-{}", claim.id, claim.attempt);
+    let attempt = u32::try_from(claim.attempt).unwrap_or(u32::MAX);
+    let options = serde_json::Value::Object(spec.options.clone());
+    let mut job = Job::new(claim.id.to_string(), attempt, key, options);
+    job.command = std::iter::once(spec.command.clone()).chain(spec.arguments.iter().cloned()).collect();
+    job.env = env;
+    job.dir = show(directory.path());
+    job.working_directory = spec.working_directory.clone().unwrap_or_else(|| job.dir.clone());
+    job.limits.kill_grace_ms = u64::try_from(spec.kill_grace.as_millis()).unwrap_or(u64::MAX);
+    (Request { executor: spec.executor.clone(), job }, warnings)
+}

@@ -1,0 +1,23 @@
+//! Windows: job objects end what a worker or runner leaves, so there is nothing to look for.
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Time since this process started; Windows counts time asleep in it.
+pub(super) fn since_boot() -> Duration {
+    START.elapsed()
+}
+
+/// Nothing to do: a runner's job object ends all that it started.
+pub fn adopt_orphans() {}
+
+/// Nothing to do.
+pub(super) fn end_orphans() -> usize {
+    0
+}
+
+/// Nothing to do.
+pub(super) fn kill_strays_of(_root: &Path) {}

@@ -1,0 +1,152 @@
+//! Claim after claim.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use super::attempt::{self, Ending};
+use super::{CRASH_LIMIT, Shared};
+use crate::domain::job::{Claim, Finish};
+use crate::runner::Runner;
+use crate::store::StoreError;
+
+/// How long writes of an ended attempt are tried again while the database is away, beside the lease.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Works until the worker drains.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut runner = None;
+    let mut claimed = None;
+    while let Some(claim) = next(&shared, claimed.take()).await {
+        claimed = work(&shared, &mut runner, claim).await;
+    }
+    if let Some(runner) = runner {
+        Runner::end(runner).await;
+    }
+}
+
+/// The claim at hand, or the next one; `None` when the worker drains.
+async fn next(shared: &Shared, claimed: Option<Claim>) -> Option<Claim> {
+    let config = &shared.parts.config;
+    if claimed.is_some() {
+        return claimed;
+    }
+    while !shared.draining.is_cancelled() {
+        // Listens before it looks, so that no signal is lost in between.
+        let signal = shared.parts.store.work().notified();
+        tokio::pin!(signal);
+        signal.as_mut().enable();
+        match shared.parts.store.claim(&shared.root.id, config.lease, 1).await {
+            Ok(mut claims) if !claims.is_empty() => return claims.pop(),
+            Ok(_) => {}
+            Err(error) => warn!(%error, "can't claim"),
+        }
+        let jitter = Duration::from_millis(u64::from(std::process::id() % 100));
+        tokio::select! {
+            () = signal => {}
+            () = tokio::time::sleep(config.poll + jitter) => {}
+            () = shared.draining.cancelled() => {}
+        }
+    }
+    None
+}
+
+/// Runs a claim to its end; gives the claim that was made with it.
+async fn work(shared: &Arc<Shared>, runner: &mut Option<Runner>, claim: Claim) -> Option<Claim> {
+    let hold = shared.leases.hold(&claim);
+    let (ending, directory) = attempt::run(shared, runner, &claim, &hold.fence).await;
+    let next = match ending {
+        Ending::Finish(finish) => {
+            let finish = Arc::new(*finish);
+            let removal = async {
+                if let Some(directory) = directory {
+                    directory.remove(&shared.parts.config, finish.status).await;
+                }
+            };
+            // The commit waits for the disk; the directory goes meanwhile.
+            let (next, ()) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence), removal);
+            if claim.attempt > 1 {
+                forget_earlier(shared, &claim).await;
+            }
+            return next;
+        }
+        Ending::Release { delay, why } => {
+            warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
+            until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
+            None
+        }
+        Ending::Crashed(why) => {
+            error!(job = claim.id, attempt = claim.attempt, %why, "the runner died");
+            until_done(shared, &hold.fence, || shared.parts.store.crashed(&claim, CRASH_LIMIT)).await;
+            None
+        }
+        Ending::Fenced => {
+            warn!(job = claim.id, attempt = claim.attempt, "lease lost: the attempt was ended and is not reported");
+            let prefix = attempt::key_prefix(&claim, claim.attempt);
+            drop(shared.parts.blobs.delete_prefix(&prefix).await);
+            None
+        }
+    };
+    if let Some(directory) = directory {
+        directory.discard().await;
+    }
+    next
+}
+
+/// Writes the end, and claims the next job with it.
+async fn finish(
+    shared: &Shared,
+    claim: &Claim,
+    finish: &Arc<Finish>,
+    fence: &tokio_util::sync::CancellationToken,
+) -> Option<Claim> {
+    let config = &shared.parts.config;
+    let done = until_done(shared, fence, || {
+        let next = (!shared.draining.is_cancelled()).then_some((shared.root.id.as_str(), config.lease));
+        shared.parts.store.finish(claim, Arc::clone(finish), next)
+    });
+    match done.await {
+        Some(Some(mut next)) => next.pop(),
+        Some(None) => {
+            warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
+            let prefix = attempt::key_prefix(claim, claim.attempt);
+            drop(shared.parts.blobs.delete_prefix(&prefix).await);
+            None
+        }
+        None => None,
+    }
+}
+
+/// Tries a write until the database takes it or the lease is lost.
+async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
+    shared: &Shared,
+    fence: &tokio_util::sync::CancellationToken,
+    write: impl Fn() -> F,
+) -> Option<T> {
+    let mut told = false;
+    while !fence.is_cancelled() {
+        match write().await {
+            Ok(done) => return Some(done),
+            Err(error) if !told => {
+                told = true;
+                warn!(%error, "the end of a job can't be written yet");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE.min(shared.parts.config.lease / 6)) => {}
+            () = fence.cancelled() => {}
+        }
+    }
+    None
+}
+
+/// Removes what earlier attempts uploaded before they died.
+async fn forget_earlier(shared: &Shared, claim: &Claim) {
+    for attempt in 1..claim.attempt {
+        if let Err(error) = shared.parts.blobs.delete_prefix(&attempt::key_prefix(claim, attempt)).await {
+            warn!(job = claim.id, attempt, %error, "objects of an earlier attempt stay for now");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Temporary directories: one root per worker, one directory per attempt.
+//!
+//! Beside the root lies a file that the worker keeps locked; a root whose file can be locked belongs to a dead worker.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::remove::remove_tree;
+use crate::config;
+use crate::domain::job::{Claim, Status};
+
+/// The directory below which this worker's attempts have theirs.
+pub(super) struct Root {
+    /// The worker's name in the queue.
+    pub(super) id: String,
+    path: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+/// What a worker left that died.
+pub(super) struct Dead {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+fn prefix(installation: &str) -> String {
+    format!("jobmgr-{installation}-")
+}
+
+impl Root {
+    /// Makes a root below `parent`.
+    pub(super) fn create(parent: &Path, installation: &str) -> io::Result<Root> {
+        loop {
+            let random = uuid::Uuid::new_v4().simple().to_string();
+            let id = format!("{}{}-{}", prefix(installation), std::process::id(), &random[..8]);
+            let lock = parent.join(format!("{id}.lock"));
+            let held = File::options().read(true).write(true).create_new(true).open(&lock)?;
+            // Somebody who looks for dead workers may have been quicker.
+            if held.try_lock().is_err() || !lock.exists() {
+                continue;
+            }
+            let path = std::path::absolute(parent.join(&id))?;
+            private_dir(&path)?;
+            return Ok(Root { id, path, lock, _held: held });
+        }
+    }
+
+    /// Makes the directory of an attempt, with `artifacts` in it.
+    pub(super) fn directory(&self, claim: &Claim) -> io::Result<Directory> {
+        let path = self.path.join(format!("{}-{}", claim.id, claim.attempt));
+        private_dir(&path)?;
+        fs::create_dir(path.join("artifacts"))?;
+        Ok(Directory { path })
+    }
+
+    /// Where an output stream of an attempt is kept while it grows.
+    pub(super) fn spool(&self, claim: &Claim, stream: &str) -> PathBuf {
+        self.path.join(format!("{}-{}.{stream}", claim.id, claim.attempt))
+    }
+
+    /// Removes the root with all that is in it.
+    pub(super) fn remove(&self) {
+        if let Err(error) = remove_tree(&self.path) {
+            warn!(path = %self.path.display(), %error, "a temporary directory stays");
+        }
+        drop(fs::remove_file(&self.lock));
+    }
+}
+
+#[cfg(unix)]
+fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn private_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+impl Dead {
+    /// Removes what it left.
+    pub(super) fn remove(self) {
+        if let Err(error) = remove_tree(&self.path) {
+            warn!(path = %self.path.display(), %error, "a temporary directory of a dead worker stays");
+        }
+        drop(fs::remove_file(&self.lock));
+    }
+}
+
+/// The workers of this installation that died on this machine.
+pub(super) fn dead(parent: &Path, installation: &str) -> io::Result<Vec<Dead>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent)?.flatten() {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".lock")) else { continue };
+        if !id.starts_with(&prefix(installation)) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let Ok(held) = File::options().read(true).write(true).open(entry.path()) else { continue };
+        match held.try_lock() {
+            Ok(()) => {
+                let path = std::path::absolute(parent.join(id))?;
+                found.push(Dead { id: id.to_owned(), path, lock: entry.path(), _held: held });
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => warn!(path = %entry.path().display(), %error, "can't be locked"),
+        }
+    }
+    Ok(found)
+}
+
+/// The directory of an attempt.
+pub(super) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn artifacts(&self) -> PathBuf {
+        self.path.join("artifacts")
+    }
+
+    /// Where the job may leave a structured result.
+    pub(super) fn output(&self) -> PathBuf {
+        self.path.join(".jobmgr-output.json")
+    }
+
+    /// Where the job may say how far it is.
+    pub(super) fn progress(&self) -> PathBuf {
+        self.path.join(".jobmgr-progress")
+    }
+
+    /// Removes the directory, or keeps that of a failed job for `KeepFailed`.
+    pub(super) async fn remove(self, config: &config::Worker, status: Status) {
+        if status != Status::Failed || config.keep_failed.is_zero() {
+            return self.discard().await;
+        }
+        let later = config.keep_failed;
+        tokio::spawn(async move {
+            tokio::time::sleep(later).await;
+            self.discard().await;
+        });
+    }
+
+    /// Removes the directory. A job that left nothing in it costs two system calls.
+    pub(super) async fn discard(self) {
+        if fs::remove_dir(self.artifacts()).is_ok() && fs::remove_dir(&self.path).is_ok() {
+            return;
+        }
+        let path = self.path;
+        let shown = path.display().to_string();
+        match tokio::task::spawn_blocking(move || remove_tree(&path)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(path = shown, %error, "a temporary directory stays"),
+            Err(error) => warn!(path = shown, %error, "a temporary directory stays"),
+        }
+    }
+}
