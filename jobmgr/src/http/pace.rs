@@ -15,14 +15,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a request's head may take from its first byte (on a new connection: from the connection).
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
-pub const IDLE: Duration = Duration::from_secs(75);
-/// How long a body may pause.
-const BODY: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of an answer.
-const STALL: Duration = Duration::from_secs(60);
+/// How long each wait may be.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// A request's head, from its first byte (on a new connection: from the connection).
+    pub head: Duration,
+    /// A connection, for its next request.
+    pub idle: Duration,
+    /// A pause in a body.
+    pub pause: Duration,
+    /// A client that takes nothing of its answer.
+    pub stall: Duration,
+}
+
+/// What clients are given.
+pub const LIMITS: Limits = Limits {
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(75),
+    pause: Duration::from_secs(30),
+    stall: Duration::from_secs(60),
+};
 
 /// Where a connection stands; shared by its stream and its service.
 pub struct Phase(AtomicU8);
@@ -56,14 +68,15 @@ impl Phase {
 pub struct PacedStream {
     stream: TcpStream,
     phase: Arc<Phase>,
+    limits: Limits,
     head: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl PacedStream {
     /// Paces `stream`.
-    pub fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
-        Self { stream, phase, head: None, stall: None }
+    pub fn new(stream: TcpStream, phase: Arc<Phase>, limits: Limits) -> Self {
+        Self { stream, phase, limits, head: None, stall: None }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -71,7 +84,7 @@ impl PacedStream {
             self.stall = None;
             return result;
         }
-        ready!(wait(&mut self.stall, STALL, cx));
+        ready!(wait(&mut self.stall, self.limits.stall, cx));
         Poll::Ready(Err(too_slow("the client does not read its answer")))
     }
 }
@@ -91,7 +104,7 @@ impl AsyncRead for PacedStream {
             this.head = None;
             return Poll::Pending;
         }
-        ready!(wait(&mut this.head, HEAD, cx));
+        ready!(wait(&mut this.head, this.limits.head, cx));
         Poll::Ready(Err(too_slow("the request's head is not complete")))
     }
 }
@@ -127,13 +140,14 @@ impl AsyncWrite for PacedStream {
 /// A request's body that fails with `TimedOut` when it pauses for too long.
 pub struct PacedBody<S> {
     body: Pin<Box<S>>,
+    limit: Duration,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> PacedBody<S> {
     /// Paces `body`.
-    pub fn new(body: S) -> Self {
-        Self { body: Box::pin(body), pause: None }
+    pub fn new(body: S, limits: Limits) -> Self {
+        Self { body: Box::pin(body), limit: limits.pause, pause: None }
     }
 }
 
@@ -146,7 +160,8 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for PacedBody<S> {
             self.pause = None;
             return result;
         }
-        ready!(wait(&mut self.pause, BODY, cx));
+        let limit = self.limit;
+        ready!(wait(&mut self.pause, limit, cx));
         Poll::Ready(Some(Err(too_slow("the request's body does not go on"))))
     }
 }
@@ -165,9 +180,13 @@ mod tests {
     use futures_util::stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
+
+    const SHORT: Duration = Duration::from_millis(60);
+    const LONG: Duration = Duration::from_secs(60);
+    const NONE: Limits = Limits { head: LONG, idle: LONG, pause: LONG, stall: LONG };
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,34 +197,52 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_stops_is_given_up() {
         let (mut client, server) = pair().await;
-        let mut paced = PacedStream::new(server, Phase::new());
+        let mut paced = PacedStream::new(server, Phase::new(), Limits { head: SHORT, ..NONE });
         client.write_all(b"GET /").await.unwrap();
         let mut buf = [0; 64];
         assert_eq!(paced.read(&mut buf).await.unwrap(), 5);
-        tokio::time::pause();
         let start = Instant::now();
         assert_eq!(paced.read(&mut buf).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(start.elapsed() >= HEAD && start.elapsed() < HEAD * 2);
+        assert!(start.elapsed() >= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_trickles_is_given_up() {
+        let (mut client, server) = pair().await;
+        let phase = Phase::new();
+        phase.waiting();
+        let mut paced = PacedStream::new(server, phase, Limits { head: SHORT, ..NONE });
+        let trickle = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                sleep(SHORT / 6).await
+            }
+        });
+        let mut buf = [0; 64];
+        let failure = loop {
+            if let Err(failure) = paced.read(&mut buf).await {
+                break failure;
+            }
+        };
+        assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
+        trickle.abort();
     }
 
     #[tokio::test]
     async fn an_answer_may_take_its_time() {
         let (_client, server) = pair().await;
         let phase = Phase::new();
-        phase.answering();
-        let mut paced = PacedStream::new(server, phase.clone());
-        tokio::time::pause();
+        let mut paced = PacedStream::new(server, phase.clone(), Limits { head: SHORT, ..NONE });
         let mut buf = [0; 64];
-        assert!(tokio::time::timeout(HEAD * 100, paced.read(&mut buf)).await.is_err());
-        phase.waiting();
-        assert!(tokio::time::timeout(HEAD * 100, paced.read(&mut buf)).await.is_err());
+        for enter in [Phase::answering, Phase::waiting] {
+            enter(&phase);
+            assert!(timeout(SHORT * 3, paced.read(&mut buf)).await.is_err());
+        }
     }
 
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (_client, server) = pair().await;
-        let mut paced = PacedStream::new(server, Phase::new());
-        tokio::time::pause();
+        let mut paced = PacedStream::new(server, Phase::new(), Limits { stall: SHORT, ..NONE });
         let block = vec![0; 1 << 20];
         let failure = loop {
             if let Err(failure) = paced.write_all(&block).await {
@@ -215,14 +252,13 @@ mod tests {
         assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_may_pause_but_not_for_long() {
-        let chunk = || Ok(Bytes::from_static(b"x"));
-        let slow = stream::iter([20, 20, 40]).then(move |pause| async move {
-            sleep(Duration::from_secs(pause)).await;
-            chunk()
+        let slow = stream::iter([0, 1, 8]).then(|pause| async move {
+            sleep(SHORT / 2 * pause).await;
+            Ok(Bytes::from_static(b"x"))
         });
-        let mut body = PacedBody::new(slow);
+        let mut body = PacedBody::new(slow, Limits { pause: SHORT, ..NONE });
         assert!(body.next().await.unwrap().is_ok());
         assert!(body.next().await.unwrap().is_ok());
         assert_eq!(body.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);

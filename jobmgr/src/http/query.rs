@@ -50,9 +50,6 @@ fn hex(digit: u8) -> Option<u8> {
 /// `id` in the query: decimal digits, with `-` before them at most. What is no such number is the classic error.
 pub struct Id(pub Result<i64, ErrorCode>);
 
-/// A value in the query, as it is.
-pub struct Text(pub Option<String>);
-
 /// Reads an id as the original does: no sign `+`, no space, no `_`, and it fits 64 bits.
 fn parse_id(value: Option<&[u8]>) -> Result<i64, ErrorCode> {
     let value = value.filter(|value| !value.is_empty()).ok_or(ErrorCode::MissingParams)?;
@@ -85,31 +82,6 @@ impl<'a> ApiExtractor<'a> for Id {
     ) -> Result<Self> {
         let query = request.uri().query().unwrap_or_default().as_bytes();
         Ok(Self(parse_id(first(query, options.name).as_deref())))
-    }
-}
-
-impl<'a> ApiExtractor<'a> for Text {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    const PARAM_IS_REQUIRED: bool = true;
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        options: ExtractParamOptions<()>,
-    ) -> Result<Self> {
-        let query = request.uri().query().unwrap_or_default().as_bytes();
-        let value = first(query, options.name).map(Cow::into_owned);
-        Ok(Self(value.and_then(|value| String::from_utf8(value).ok())))
     }
 }
 

@@ -10,20 +10,19 @@ use poem::{Endpoint, Request, Response, Result, Route};
 use poem_openapi::OpenApi;
 
 use super::classic::{Download, Get, Start};
-use super::content::Content;
 use super::home::Home;
-use super::{Api, docs, front};
+use super::{Api, content, docs, front};
 
 /// Everything that the OpenAPI document describes.
-pub type Described = (Start, Get, Download, Content, Home);
+pub type Described = (Start, Get, Download, Home);
 
-/// The routes, made from the same source as the OpenAPI document.
+/// The routes: those of the document, made from the same source, and a few that it need not tell.
 pub fn routes(api: Arc<Api>) -> Route {
-    let described: Described =
-        (Start { api: api.clone() }, Get { api: api.clone() }, Download { api: api.clone() }, Content { api }, Home);
     let mut table = HashMap::new();
-    described.add_routes(&mut table);
+    content::add_routes(&api, &mut table);
     docs::add_routes(&mut table);
+    let described: Described = (Start { api: api.clone() }, Get { api: api.clone() }, Download { api }, Home);
+    described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }
 

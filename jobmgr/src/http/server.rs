@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::front::Front;
-use super::pace::{IDLE, PacedBody, PacedStream, Phase};
+use super::pace::{LIMITS, PacedBody, PacedStream, Phase};
 
 /// How long requests in flight may take after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -105,12 +105,12 @@ impl Connection {
         let _ = self.stream.set_nodelay(true);
         let phase = Phase::new();
         let from = (LocalAddr(self.local.into()), RemoteAddr(self.remote.into()));
-        let stream = PacedStream::new(self.stream, phase.clone());
+        let stream = PacedStream::new(self.stream, phase.clone(), LIMITS);
         let front = self.front;
         let service = service_fn(move |request| answer(front.clone(), phase.clone(), from.clone(), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
+            .header_read_timeout(LIMITS.idle)
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -138,7 +138,7 @@ async fn answer(
     let has_body = !request.body().is_end_stream();
     let mut request = poem::Request::from((request, local, remote, Scheme::HTTP));
     if has_body {
-        let body = PacedBody::new(request.take_body().into_bytes_stream());
+        let body = PacedBody::new(request.take_body().into_bytes_stream(), LIMITS);
         request.set_body(poem::Body::from_bytes_stream(body));
     }
     let response = front.answer(request).await;

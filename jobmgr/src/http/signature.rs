@@ -9,11 +9,14 @@ use sha2::Sha256;
 /// For how long a download's address holds, whoever signs it.
 pub const VALID: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// Where such addresses lead.
+pub const PATH: &str = "/artifacts/content";
+
 /// The address of an artifact's bytes, below this server's root.
 pub fn address(key: &[u8], artifact: i64) -> String {
     let expires = now().saturating_add(VALID.as_secs());
     let signature = sign(key, artifact, expires);
-    format!("/artifacts/content?id={artifact}&expires={expires}&signature={signature}")
+    format!("{PATH}?id={artifact}&expires={expires}&signature={signature}")
 }
 
 /// Whether `signature` was made by [`address`] for this artifact and time, and the time is not over. `expires` is in

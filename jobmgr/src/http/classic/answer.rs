@@ -9,6 +9,8 @@ use poem_openapi::types::{Example, Type};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
+use super::json;
+
 /// When to try again after the database or the store failed.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -31,7 +33,7 @@ pub enum ErrorStatus {
 }
 
 /// Why a request was not served: `missing_params` (a parameter is absent or empty), `invalid_params` (one can't be
-/// read), `not_found` (there is no such job or artifact), `too_large` (the form is over 4 MiB), `artifact_missing` (the
+/// read), `not_found` (there is no such job or artifact), `too_large` (the form is over 4 MiB), `incomplete_form` (it did not arrive as a whole), `artifact_missing` (the
 /// file is no longer kept), `internal_server_error` (the database or the store failed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename_all = "snake_case")]
@@ -45,6 +47,8 @@ pub enum ErrorCode {
     NotFound,
     /// The form is larger than 4 MiB.
     TooLarge,
+    /// The form did not arrive as a whole.
+    IncompleteForm,
     /// The file is no longer kept.
     ArtifactMissing,
     /// The database or the store failed.
@@ -138,13 +142,7 @@ impl<T: Type + Serialize> IntoResponse for Answer<T> {
 }
 
 fn json(answer: &impl Serialize) -> Response {
-    let mut body = Vec::with_capacity(256);
-    match serde_json::to_writer(&mut body, answer) {
-        Ok(()) => body.push(b'\n'),
-        // Strings and numbers can always be written.
-        Err(failure) => tracing::error!(error = %failure, "can't write an answer"),
-    }
-    let mut response = Response::from(body);
+    let mut response = Response::from(json::to_vec(answer));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

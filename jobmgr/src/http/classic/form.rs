@@ -25,7 +25,7 @@ pub enum Unreadable {
     /// It is larger than 4 MiB.
     TooLarge,
     /// The client went away or stopped sending.
-    Broken,
+    Incomplete,
 }
 
 /// The fields that have a meaning; absent ones are empty.
@@ -45,7 +45,7 @@ impl Fields {
         let mut fields = Fields::default();
         let kind = kind(request);
         if kind != Kind::Other {
-            let body = body.take().map_err(|_| Unreadable::Broken)?;
+            let body = body.take().map_err(|_| Unreadable::Incomplete)?;
             let body = read_capped(request, body).await?;
             match kind {
                 Kind::Urlencoded => fields.add_pairs(&body),
@@ -119,14 +119,14 @@ async fn read_capped(request: &Request, body: Body) -> Result<Bytes, Unreadable>
     }
     let mut stream = std::pin::pin!(body.into_bytes_stream());
     let Some(first) = stream.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|_| Unreadable::Broken)?;
+    let first = first.map_err(|_| Unreadable::Incomplete)?;
     if announced == Some(first.len() as u64) {
         // Nearly every form arrives in one piece.
         return Ok(first);
     }
     let mut whole = BytesMut::from(first);
     while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|_| Unreadable::Broken)?;
+        let piece = piece.map_err(|_| Unreadable::Incomplete)?;
         if (whole.len() + piece.len()) as u64 > MAX {
             drop(whole);
             // Whether it ends or is given up, the answer is the same.
@@ -214,6 +214,6 @@ mod tests {
     async fn a_body_that_breaks_off_is_no_form() {
         let pieces = [Ok(Bytes::from_static(b"name=a")), Err(std::io::Error::other("gone"))];
         let body = Body::from_bytes_stream(stream::iter(pieces));
-        assert_eq!(read("/", URLENCODED, body).await, Err(Unreadable::Broken));
+        assert_eq!(read("/", URLENCODED, body).await, Err(Unreadable::Incomplete));
     }
 }

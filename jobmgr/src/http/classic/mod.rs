@@ -8,6 +8,8 @@ mod download;
 mod form;
 /// How a job is doing, and what it made.
 mod get;
+/// JSON with the bytes that the original's encoder gives.
+mod json;
 /// The JSON object of a job's values.
 mod parameters;
 /// A job's output as text.

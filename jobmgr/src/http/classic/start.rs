@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::payload::{Form, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
@@ -39,8 +38,8 @@ impl Start {
     async fn start(&self, form: StartForm) -> StartAnswer {
         let job = match form.0 {
             Ok(fields) => self.job(fields),
-            Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(Compact(ErrorAnswer::new(ErrorCode::TooLarge))),
-            Err(Unreadable::Broken) => Err(ErrorCode::InvalidParams),
+            Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(error(ErrorCode::TooLarge)),
+            Err(Unreadable::Incomplete) => return StartAnswer::Incomplete(error(ErrorCode::IncompleteForm)),
         };
         let job = match job {
             Ok(job) => job,
@@ -50,8 +49,7 @@ impl Start {
             Ok(created) => StartAnswer::Answer(Answer::Ok(Started { status: OkStatus::Ok, created })),
             Err(failure) => {
                 tracing::error!(error = %failure, "can't queue a job");
-                let error = ErrorAnswer::new(ErrorCode::InternalServerError);
-                StartAnswer::Unavailable(Compact(error), RETRY_AFTER_SECONDS)
+                StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS)
             }
         }
     }
@@ -75,13 +73,18 @@ impl Start {
     }
 }
 
+fn error(code: ErrorCode) -> Compact<ErrorAnswer> {
+    Compact(ErrorAnswer::new(code))
+}
+
 /// An integer from 0 to 100; what is none counts as not given.
 fn priority(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?;
     text.parse().ok().filter(|priority| (0..=100).contains(priority))
 }
 
-/// The form as the OpenAPI document shows it; [`Fields`] reads it.
+// What the OpenAPI document shows; `Fields` reads it.
+/// What to run, and with which values.
 #[derive(Object)]
 #[oai(rename = "StartJob", example)]
 struct StartFields {
@@ -96,7 +99,7 @@ struct StartFields {
 
 impl Example for StartFields {
     fn example() -> Self {
-        Self { name: "hello".into(), parameters: "{\"name\":\"world\"}".into(), priority: None }
+        Self { name: "hello".into(), parameters: "{\"name\":\"world\"}".into(), priority: Some(50) }
     }
 }
 
@@ -123,10 +126,7 @@ impl<'a> ApiExtractor<'a> for StartForm {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        match Fields::read(request, body).await {
-            Err(Unreadable::Broken) => Err(poem::Error::from_status(StatusCode::REQUEST_TIMEOUT)),
-            read => Ok(Self(read)),
-        }
+        Ok(Self(Fields::read(request, body).await))
     }
 }
 
@@ -151,6 +151,9 @@ enum StartAnswer {
     /// The job is queued, or the error object says why not: `missing_params` or `invalid_params`.
     #[oai(status = 200)]
     Answer(Answer<Started>),
+    /// The form did not arrive as a whole.
+    #[oai(status = 408)]
+    Incomplete(Compact<ErrorAnswer>),
     /// The form is larger than 4 MiB.
     #[oai(status = 413)]
     TooLarge(Compact<ErrorAnswer>),
