@@ -32,10 +32,9 @@ async fn sqlite_keeps_the_rules() {
 async fn opened_by_many_at_once_and_again() {
     let dir = tempfile::tempdir().unwrap();
     let config = database(&dir.path().join("x.db"));
-    let opens: Vec<_> = (0..6).map(|_| tokio::spawn({ let config = config.clone(); async move { Store::open(&config).await } })).collect();
     let mut keys = std::collections::BTreeSet::new();
-    for open in opens {
-        let store = open.await.unwrap().unwrap();
+    for store in futures_util::future::join_all((0..6).map(|_| Store::open(&config))).await {
+        let store = store.unwrap();
         keys.insert((store.installation().to_owned(), store.signing_key().to_vec()));
     }
     assert_eq!(keys.len(), 1, "everybody reads the same installation");

@@ -1,0 +1,201 @@
+//! A real jobmgr, in a folder of its own, on a free port.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+
+/// How long anything may take; generous, since the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder to serve from; outlives the servers started in it.
+pub struct Home {
+    pub dir: tempfile::TempDir,
+}
+
+/// A running server; killed when it is dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    /// What it printed until it listened.
+    pub greeting: Vec<String>,
+}
+
+/// What a job came to, as the classic API tells it.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: String,
+    pub result: String,
+    pub artifacts: Vec<serde_json::Value>,
+}
+
+impl Home {
+    /// An empty folder with `config.toml`.
+    pub fn new(config: &str) -> Home {
+        let home = Home { dir: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(home.path("jobspecs")).unwrap();
+        std::fs::create_dir(home.path("tmp")).unwrap();
+        std::fs::write(home.path("config.toml"), config).unwrap();
+        home
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a jobspec.
+    pub fn spec(&self, name: &str, toml: &str) {
+        std::fs::write(self.path("jobspecs").join(format!("{name}.toml")), toml).unwrap();
+    }
+
+    /// Writes a jobspec that runs a shell script, with `more` keys.
+    pub fn sh(&self, name: &str, script: &str, more: &str) {
+        let script = toml::Value::String(script.into());
+        self.spec(
+            name,
+            &format!("Command = \"/bin/sh\"\nArguments = [\"-c\", {script}]\nPreserveEnvVars = [\"PATH\"]\n{more}\n"),
+        );
+    }
+
+    /// A jobmgr command that runs here; its jobs' directories are below `tmp`.
+    pub fn jobmgr(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jobmgr"));
+        command.args(arguments).current_dir(self.dir.path()).env("JOBMGR_SERVER__LISTEN", "127.0.0.1:0");
+        command.env("TMPDIR", self.path("tmp")).env("TEMP", self.path("tmp")).env("TMP", self.path("tmp"));
+        command
+    }
+
+    /// Starts a server and waits until it listens.
+    pub fn serve(&self) -> Server {
+        self.serve_by(self.jobmgr(&["serve"]))
+    }
+
+    /// Starts a server by a command of `jobmgr`, changed or not.
+    pub fn serve_by(&self, mut command: Command) -> Server {
+        let log = std::fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = Vec::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                drop(child.wait());
+                panic!("the server ended before it listened: {}", self.log());
+            };
+            greeting.push(line.clone());
+            if let Some((_, address)) = line.split_once("listens on http://") {
+                break address.parse().unwrap();
+            }
+        };
+        // What follows is kept too, so that the pipe never fills.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, address, greeting }
+    }
+
+    /// What the servers logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// What is left in the folder for temporary directories.
+    pub fn left_in_tmp(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("tmp")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Server {
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Submits a job; gives its id.
+    pub fn start(&self, name: &str, parameters: serde_json::Value) -> i64 {
+        let form = [("name", name), ("parameters", &parameters.to_string())];
+        let answer = self.client().try_post("/jobs/start", &form).unwrap().json();
+        answer["created"].as_i64().unwrap_or_else(|| panic!("not accepted: {answer}"))
+    }
+
+    /// The job as the classic API shows it.
+    pub fn job(&self, id: i64) -> serde_json::Value {
+        self.client().get(&format!("/jobs/get?id={id}")).json()
+    }
+
+    /// Waits until the job has this status.
+    pub fn wait_for(&self, id: i64, status: &str) {
+        eventually(&format!("job {id} is {status}"), || self.job(id)["job"]["status"] == status);
+    }
+
+    /// Waits for the job's end.
+    pub fn wait(&self, id: i64) -> Ended {
+        let mut last = serde_json::Value::Null;
+        eventually(&format!("job {id} ends"), || {
+            last = self.job(id);
+            last["result"].is_string()
+        });
+        Ended {
+            status: last["job"]["status"].as_str().unwrap().to_owned(),
+            result: last["result"].as_str().unwrap().to_owned(),
+            artifacts: last["artifacts"].as_array().unwrap().clone(),
+        }
+    }
+
+    /// Submits a job and waits for its end.
+    pub fn run(&self, name: &str, parameters: serde_json::Value) -> Ended {
+        self.wait(self.start(name, parameters))
+    }
+
+    /// The bytes of an artifact, by the way that clients go.
+    pub fn download(&self, artifact: &serde_json::Value) -> Vec<u8> {
+        let redirect = self.client().get(&format!("/artifacts/download?id={}", artifact["id"]));
+        assert_eq!(redirect.status, 307, "{redirect:?}");
+        let answer = self.client().get(redirect.header("location").unwrap());
+        assert_eq!(answer.status, 200);
+        answer.body
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its exit.
+    pub fn exit(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the server does not exit");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Polls until `happens` says yes.
+pub fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !happens() {
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a file has appeared with all of its text.
+pub fn whole(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'))
+}
