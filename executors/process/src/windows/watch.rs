@@ -104,15 +104,14 @@ impl Watch<'_> {
     fn follow(mut self) -> Result<Outcome> {
         let status = self.until_exit()?;
         let outcome = self.outcome(status);
-        if matches!(self.phase, Phase::Running) && !self.until_pipes_end()? {
+        if matches!(self.phase, Phase::Running) && !self.until_pipes_end(|watch| watch.asked.get().is_some())? {
             warn_of_open_pipe(self.ctx);
         }
         if !end_descendants(KILL_LIMIT) {
             return Err(unkillable());
         }
         // Whoever wrote is dead: what is in the pipes comes at once.
-        self.asked = Arc::default();
-        self.until_pipes_end()?;
+        self.until_pipes_end(|_| false)?;
         if let Some(progress) = &mut self.progress {
             progress.look(self.ctx);
         }
@@ -152,11 +151,11 @@ impl Watch<'_> {
         outcome
     }
 
-    /// Gives what holds the output a while to write; whether nobody holds it any more, or there is no time to wait.
-    fn until_pipes_end(&mut self) -> Result<bool> {
+    /// Gives what holds the output a while to write; `false` if somebody still does. `hurry` says when not to wait.
+    fn until_pipes_end(&mut self, hurry: impl Fn(&Self) -> bool) -> Result<bool> {
         let until = Instant::now() + OPEN_PIPE_LIMIT;
         self.phase = Phase::Exited(until);
-        while self.open > 0 && self.asked.get().is_none() {
+        while self.open > 0 && !hurry(self) {
             if Instant::now() >= until {
                 return Ok(false);
             }

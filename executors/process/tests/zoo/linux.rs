@@ -62,12 +62,15 @@ fn every_byte_arrives_on_its_stream() {
 struct Counter {
     bytes: AtomicU64,
     largest: AtomicU64,
+    /// How slow it is.
+    pause: Duration,
 }
 
 impl Host for Counter {
     fn log(&self, _stream: Stream, data: &[u8]) -> Result<()> {
         self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
         self.largest.fetch_max(data.len() as u64, Ordering::Relaxed);
+        std::thread::sleep(self.pause);
         Ok(())
     }
     fn event(&self, _event: Event) {}
@@ -85,6 +88,20 @@ fn a_gibibyte_of_output_passes_through() {
         assert_eq!(outcome, Outcome::exited(0));
         assert_eq!(host.bytes.into_inner(), 1 << 30);
         assert!(host.largest.into_inner() <= 64 * 1024);
+    });
+}
+
+#[test]
+fn a_slow_server_loses_nothing() {
+    alone(|| {
+        // More pieces than are taken in the time that open pipes get; all were written before the job ended.
+        let host = Counter { pause: Duration::from_millis(300), ..Counter::default() };
+        let script =
+            "import fcntl,os,time\nfcntl.fcntl(1,1031,1<<20)\nos.fork() or time.sleep(600)\nos.write(1,b'x'*600000)";
+        let outcome = Process.run(&python(script), &Context::new(&host)).unwrap();
+        assert_eq!(outcome, Outcome::exited(0));
+        assert_eq!(host.bytes.into_inner(), 600_000);
+        assert_no_child();
     });
 }
 

@@ -16,3 +16,7 @@ mod linux;
 /// Jobs that end when they are asked to, and that do not.
 #[cfg(target_os = "linux")]
 mod stops;
+
+/// What is special to Windows.
+#[cfg(windows)]
+mod windows;

@@ -1,9 +1,11 @@
 //! What must hold on every platform.
 
 use jobmgr_executor_process::{Options, Process};
-use jobmgr_plugin_api::{Event, Executor, Job, Kind, NoConfig, Outcome, serde_json};
+use std::time::Duration;
 
-use crate::support::{alone, job, run};
+use jobmgr_plugin_api::{Ending, Event, Executor, Job, KillReason, Kind, NoConfig, Outcome, Stop, serde_json};
+
+use crate::support::{after, alone, job, run, run_until};
 
 /// The same script for `sh` and, where that differs, for `cmd`.
 fn script(sh: &str, cmd: &str) -> Job<Options> {
@@ -122,7 +124,7 @@ fn progress_is_the_last_complete_line() {
         let dir = tempfile::tempdir().unwrap();
         let mut busy = script(
             "printf '10 start\\n' >> progress; sleep 0.6; printf '42.5%% some text\\n90 never en' >> progress",
-            "echo 10 start>>progress& ping -n 2 127.0.0.1 >nul& echo 42.5%% some text>>progress& echo|set /p=90>>progress",
+            "echo 10 start>>progress& ping -n 2 127.0.0.1 >nul& echo 42.5% some text>>progress& echo|set /p=90>>progress",
         );
         busy.working_directory = dir.path().display().to_string();
         busy.env.insert("JOBMGR_PROGRESS".into(), dir.path().join("progress").display().to_string());
@@ -147,6 +149,43 @@ fn wrong_progress_is_told_once() {
         assert_eq!(ran.warnings().len(), 1);
         assert!(ran.warnings()[0].contains("\"nearly done\" is not a line such as"), "{ran:?}");
     });
+}
+
+#[test]
+fn a_job_that_is_stopped_ends() {
+    alone(|| {
+        let mut long = script("echo ready; sleep 600", "echo ready& ping -n 600 127.0.0.1 >nul");
+        long.limits.kill_grace_ms = 500;
+        for (why, reason) in [(Stop::Cancel, KillReason::Cancelled), (Stop::Timeout, KillReason::Timeout)] {
+            let ran = run_until(&long, after("ready", why));
+            assert_eq!(ran.outcome().ending, Ending::Killed(reason));
+            assert!(ran.took < Duration::from_secs(10), "{:?}", ran.took);
+            assert!(jobmgr_executor_process::end_descendants(Duration::ZERO), "something is left");
+        }
+    });
+}
+
+#[test]
+fn much_output_arrives_whole() {
+    alone(|| {
+        // Of this program, which says as much on every platform.
+        let mut much = job([std::env::current_exe().unwrap().display().to_string()]);
+        much.command.extend(["portable::writes_much", "--exact", "--nocapture", "--ignored"].map(String::from));
+        let ran = run(&much);
+        assert_eq!(*ran.outcome(), Outcome::exited(0));
+        let lines = ran.text().lines().filter(|line| line.starts_with("line ")).count();
+        assert_eq!(lines, MUCH);
+    });
+}
+
+const MUCH: usize = 200_000;
+
+#[test]
+#[ignore = "what the test above runs"]
+fn writes_much() {
+    for number in 0..MUCH {
+        println!("line {number}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Ending, KillReason, Stop};
+use jobmgr_plugin_api::{Ending, KillReason, Outcome, Stop};
 
 use crate::linux::{assert_no_child, python, sh};
 use crate::support::{after, alone, run_until};
@@ -46,7 +46,10 @@ fn output_is_read_during_the_grace() {
 #[test]
 fn one_that_stopped_itself_hears_the_question() {
     alone(|| {
-        let job = sh("trap 'echo heard; exit 5' TERM; echo ready; kill -STOP $$; sleep 1; exit 1");
+        let job = sh(
+            "trap 'echo heard; exit 5' TERM; (until grep -q ') T' /proc/$$/stat; do sleep 0.01; done; echo ready) & \
+                      kill -STOP $$; sleep 1; exit 1",
+        );
         let ran = run_until(&job, after("ready", Stop::Cancel));
         assert_eq!(ran.outcome().exit_code, Some(5), "{ran:?}");
         assert_eq!(ran.text(), "ready\nheard\n");
@@ -60,9 +63,8 @@ fn grandchildren_are_asked_and_killed_too() {
             def child():\n\
             \x20 os.setsid(); signal.signal(signal.SIGTERM,lambda *_:os.write(1,b'asked\\n')); os.write(1,b'ready\\n')\n\
             \x20 while 1: time.sleep(1)\n\
-            os.fork() or child()\n\
             signal.signal(signal.SIGTERM,lambda *_:None)\n\
-            time.sleep(600)\n\
+            os.fork() or child()\n\
             while 1: time.sleep(1)";
         let mut job = python(script);
         job.limits.kill_grace_ms = 500;
@@ -103,9 +105,10 @@ fn a_stop_that_came_first_starts_nothing() {
 #[test]
 fn a_stop_ends_the_wait_for_open_pipes() {
     alone(|| {
-        let ran = run_until(&sh("sleep 600 & echo ready; exit 6"), after("ready", Stop::Timeout));
-        // Either order of the two is right; in both nothing waits for the two seconds.
-        assert_eq!(ran.outcome().exit_code, Some(6), "{ran:?}");
+        let job = sh("(until grep -q ') Z' /proc/$$/stat; do sleep 0.01; done; echo ready; exec sleep 600) & exit 6");
+        let ran = run_until(&job, after("ready", Stop::Timeout));
+        // It had ended by itself before.
+        assert_eq!(*ran.outcome(), Outcome::exited(6));
         assert!(ran.took < Duration::from_millis(1500), "{:?}", ran.took);
         assert_no_child();
     });
