@@ -101,14 +101,17 @@ impl Jobspecs {
     }
 
     /// All jobspecs by name, each with what [`get`](Self::get) says about it. Hidden files and those whose names do
-    /// not end in `.toml` are none. Empty when the folder can't be read; see [`check`](Self::check).
+    /// not end in `.toml` are none. Of a folder with too many entries the last item says so. Empty when the folder can't be read; see [`check`](Self::check).
     pub fn list(&self) -> Vec<(String, Result<Arc<Jobspec>, String>)> {
+        self.list_at_most(MAX_ENTRIES)
+    }
+
+    fn list_at_most(&self, most: usize) -> Vec<(String, Answer)> {
         let Ok(mut entries) = fs::read_dir(&self.dir) else { return Vec::new() };
-        let mut list: Vec<_> =
-            entries.by_ref().take(MAX_ENTRIES).flatten().filter_map(|entry| self.entry(&entry)).collect();
+        let mut list: Vec<_> = entries.by_ref().take(most).flatten().filter_map(|entry| self.entry(&entry)).collect();
         list.sort_by(|one, other| one.0.cmp(&other.0));
         if entries.next().is_some() {
-            let text = format!("the folder has more than {MAX_ENTRIES} entries; the rest was not looked at");
+            let text = format!("the folder has more than {most} entries; the rest was not looked at");
             list.push((self.dir.display().to_string(), Err(text)));
         }
         list

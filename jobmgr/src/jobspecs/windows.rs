@@ -6,7 +6,8 @@ use std::os::windows::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// When the file came to be: another one in its place has another time.
+/// When the file came to be: another one in its place mostly has another time. One of the same size whose times are
+/// all set to the first's goes unseen.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Identity {
     created: u64,
