@@ -23,7 +23,7 @@ use windows as platform;
 
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Context, Executor, Job, KillReason, NoConfig, Outcome, Result, Stop};
+use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, NoConfig, Outcome, Result, Stop};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,4 +86,20 @@ fn reason(why: Stop) -> KillReason {
         Stop::Timeout => KillReason::Timeout,
         _ => KillReason::Other,
     }
+}
+
+fn warn_of_open_pipe(ctx: &Context<'_>) {
+    ctx.warn(format!(
+        "output pipe left open: a process that the job started still held it {} s after the job's own had exited; it was \
+         killed",
+        OPEN_PIPE_LIMIT.as_secs()
+    ));
+}
+
+fn unkillable() -> Error {
+    Error::failed(format!(
+        "unkillable: a process that the job started is still there {} s after it was killed; the kernel holds it (a hung \
+         disk or network mount?)",
+        KILL_LIMIT.as_secs()
+    ))
 }

@@ -111,8 +111,7 @@ impl Blobs {
         if range.as_ref().is_some_and(Range::is_empty) {
             return Ok(stream::empty().boxed());
         }
-        let mut options = GetOptions::default();
-        options.range = range.map(GetRange::Bounded);
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
         let found = self.0.store.get_opts(&path, options).await.map_err(|e| self.error(&path, e))?;
         let blobs = self.clone();
         Ok(match found.payload {
@@ -259,7 +258,10 @@ fn check_key(key: &str) -> Result<(), BlobError> {
     if key.split('/').all(part) {
         return Ok(());
     }
-    Err(BlobError::Unusable(format!("'{}' is not a key: parts of A-Z a-z 0-9 . _ - with / between", key.escape_debug())))
+    Err(BlobError::Unusable(format!(
+        "'{}' is not a key: parts of A-Z a-z 0-9 . _ - with / between",
+        key.escape_debug()
+    )))
 }
 
 #[cfg(test)]

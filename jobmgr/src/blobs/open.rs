@@ -74,11 +74,8 @@ fn by_aws(aws: &config::Aws, options: &BTreeMap<String, String>) -> Result<Inner
                 .to_owned(),
         ));
     }
-    let keys = [
-        ("access_key_id", &aws.access_key_id),
-        ("secret_access_key", &aws.secret_access_key),
-        ("region", &aws.region),
-    ];
+    let keys =
+        [("access_key_id", &aws.access_key_id), ("secret_access_key", &aws.secret_access_key), ("region", &aws.region)];
     let mut all = options.clone();
     for (name, value) in keys.into_iter().filter(|(_, value)| !value.is_empty()) {
         all.entry(name.to_owned()).or_insert_with(|| value.clone());
@@ -90,7 +87,9 @@ fn by_aws(aws: &config::Aws, options: &BTreeMap<String, String>) -> Result<Inner
 /// `//BUCKET/PREFIX`, and what opens the bucket.
 fn bucket(url: &str, rest: &str, open: impl FnOnce(&str) -> Result<Cloud, BlobError>) -> Result<Inner, BlobError> {
     let wrong = |why: &str| {
-        BlobError::Unusable(format!("[Storage] URL '{url}': {why}; it is written like s3://BUCKET or s3://BUCKET/PREFIX"))
+        BlobError::Unusable(format!(
+            "[Storage] URL '{url}': {why}; it is written like s3://BUCKET or s3://BUCKET/PREFIX"
+        ))
     };
     let rest = rest.strip_prefix("//").ok_or_else(|| wrong("there must be // after the scheme"))?;
     if rest.contains(['?', '#', '@']) {
@@ -182,7 +181,10 @@ mod tests {
     #[test]
     fn wrong_options_are_named_with_the_nearest() {
         let text = refusal("s3://b", &[("acces_key_id", "x")]);
-        assert!(text.contains("[Storage] Options.acces_key_id") && text.contains("did you mean access_key_id?"), "{text}");
+        assert!(
+            text.contains("[Storage] Options.acces_key_id") && text.contains("did you mean access_key_id?"),
+            "{text}"
+        );
         assert!(refusal("file:x", &[("region", "x")]).contains("Options.region"));
         assert!(refusal("s3://b", &[("allow_http", "perhaps")]).contains("[Storage] Options"));
     }

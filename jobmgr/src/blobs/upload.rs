@@ -67,24 +67,14 @@ pub(super) async fn put_file(
     Ok(Uploaded { size, sha256: hex(&source.hash.finalize()) })
 }
 
-async fn put_whole(
-    blobs: &Blobs,
-    path: &Path,
-    source: Source,
-    attributes: Attributes,
-) -> Result<Source, BlobError> {
+async fn put_whole(blobs: &Blobs, path: &Path, source: Source, attributes: Attributes) -> Result<Source, BlobError> {
     let (source, bytes) = source.read(BytesMut::new(), source_len(SINGLE)).await?;
     let put = blobs.0.store.put_opts(path, bytes.into(), PutOptions::from(attributes)).await;
     put.map_err(|e| blobs.error(path, e))?;
     Ok(source)
 }
 
-async fn put_parts(
-    blobs: &Blobs,
-    path: &Path,
-    source: Source,
-    attributes: Attributes,
-) -> Result<Source, BlobError> {
+async fn put_parts(blobs: &Blobs, path: &Path, source: Source, attributes: Attributes) -> Result<Source, BlobError> {
     let size = source.size;
     let upload = blobs.0.store.put_multipart_opts(path, PutMultipartOptions::from(attributes)).await;
     let mut parts = Parts::new(upload.map_err(|e| blobs.error(path, e))?);

@@ -72,7 +72,10 @@ mod tests {
     #[test]
     fn named_as_the_original_names_them() {
         assert_eq!(disposition("result.png", "image/png"), "inline; filename=\"result.png\"");
-        assert_eq!(disposition("a/b c,d&e!f?g\\h@i:j%k.txt", "text/plain"), "inline; filename=\"a-b c-d-e-f-g-h-i-j-k.txt\"");
+        assert_eq!(
+            disposition("a/b c,d&e!f?g\\h@i:j%k.txt", "text/plain"),
+            "inline; filename=\"a-b c-d-e-f-g-h-i-j-k.txt\""
+        );
     }
 
     #[test]

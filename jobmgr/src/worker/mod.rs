@@ -6,6 +6,9 @@
 
 /// One claim to its end.
 mod attempt;
+/// The Linux calls that stay below a folder, whatever a job has put in it.
+#[cfg(target_os = "linux")]
+mod beneath;
 /// Regular files below `artifacts/`, and nothing else, to the store.
 pub mod collect;
 /// What a job is given: command, environment, directory.
@@ -23,6 +26,8 @@ pub mod platform;
 pub mod remove;
 /// Claim after claim.
 mod slot;
+#[cfg(all(test, target_os = "linux"))]
+mod test_rights;
 /// What an outcome means for the job.
 mod verdict;
 /// Temporary directories.
@@ -125,7 +130,7 @@ impl Worker {
         let keepers = vec![
             tokio::spawn(leases::renew(Arc::clone(&shared))),
             tokio::spawn(sweep(Arc::clone(&shared))),
-            tokio::spawn(adopt(Arc::clone(&shared))),
+            tokio::spawn(adopt()),
         ];
         Ok(Worker { shared, slots, keepers })
     }
@@ -170,15 +175,12 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Ends and reaps what dead runners left: this process adopts it.
-async fn adopt(shared: Arc<Shared>) {
+async fn adopt() {
     loop {
         tokio::time::sleep(SWEEP).await;
         let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
         if ended > 0 {
             warn!(processes = ended, "ended processes that a dead runner left");
-        }
-        if shared.ending.is_cancelled() && shared.draining.is_cancelled() {
-            tokio::task::yield_now().await;
         }
     }
 }

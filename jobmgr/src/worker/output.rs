@@ -62,11 +62,6 @@ impl Output {
         if number < self.cap { number } else { head + (number - head) % (self.cap - head) }
     }
 
-    /// Whether it is so small that nothing has to be uploaded.
-    pub(super) fn is_inline(&self) -> bool {
-        self.file.is_none()
-    }
-
     /// The stream as it is kept: inline, or as the object `key`.
     pub(super) async fn keep(&mut self, blobs: &Blobs, key: &str) -> Result<Log, BlobError> {
         let Some(file) = &mut self.file else {

@@ -2,7 +2,7 @@
 
 use jobmgr_plugin_api::{Ending, KillReason, Outcome};
 
-use crate::domain::duration;
+use crate::domain::duration::GoDuration;
 use crate::domain::job::{Reason, Status};
 
 /// A terminal status, its reason, and one line about it.
@@ -24,7 +24,7 @@ impl Verdict {
             Ending::Exited(code) => Verdict::failed(Reason::ExitCode, format!("exit status {code}")),
             Ending::Signaled(signal) => Verdict::failed(Reason::Signal, format!("signal: {}", signal_name(signal))),
             Ending::Killed(KillReason::Timeout) => {
-                Verdict::failed(Reason::Timeout, format!("timeout after {}", duration::show(timeout)))
+                Verdict::failed(Reason::Timeout, format!("timeout after {}", GoDuration::from(timeout)))
             }
             Ending::Killed(KillReason::Cancelled) => {
                 Verdict { status: Status::Canceled, reason: Some(Reason::Canceled), error: Some("canceled".into()) }

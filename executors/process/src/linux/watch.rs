@@ -13,7 +13,7 @@ use super::descendants::{Reach, end_descendants, signal_each};
 use super::leader::{self, Started};
 use super::pipes::Pipes;
 use crate::progress::Progress;
-use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, reason};
+use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
@@ -145,11 +145,7 @@ impl<'a> Watch<'a> {
         self.phase = Phase::Exited(until);
         while !self.pipes.ended() {
             if Instant::now() >= until {
-                self.ctx.warn(format!(
-                    "output pipe left open: a process that the job started still held it {} s after the job's own had \
-                     exited; it was killed",
-                    OPEN_PIPE_LIMIT.as_secs()
-                ));
+                warn_of_open_pipe(self.ctx);
                 break;
             }
             if self.turn()?.stop {
@@ -206,12 +202,4 @@ fn outcome(status: WaitStatus, stopped: Option<Stop>) -> Outcome {
         outcome.ending = Ending::Killed(reason(why));
     }
     outcome
-}
-
-fn unkillable() -> Error {
-    Error::failed(format!(
-        "unkillable: a process that the job started is still there {} s after SIGKILL; the kernel holds it (a hung disk \
-         or network mount?)",
-        KILL_LIMIT.as_secs()
-    ))
 }

@@ -1,6 +1,8 @@
 //! Real jobs, well-behaved and hostile. Each case runs in a process of its own, as in a runner: the executor ends every
 //! descendant of its process, and a test program has several threads.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
 /// Starting cases and jobs.
 mod support;
 

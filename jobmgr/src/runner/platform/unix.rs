@@ -100,7 +100,7 @@ pub(super) fn become_runner() -> io::Result<(File, File)> {
     rustix::stdio::dup2_stdin(&null)?;
     fcntl_setfd(&null, FdFlags::CLOEXEC)?;
     // The leader of a session can't become one again: that is fine.
-    drop(rustix::process::setsid());
+    let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // Where memory runs out, a job should go before the server does; raising the score is always allowed.
     drop(std::fs::write("/proc/self/oom_score_adj", "300"));
@@ -111,6 +111,6 @@ pub(super) fn become_runner() -> io::Result<(File, File)> {
 /// Ends this process without running anything more.
 pub(super) fn exit_now() -> ! {
     // SIGKILL of one's own process runs no handler, no destructor and no atexit function.
-    drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL));
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort();
 }

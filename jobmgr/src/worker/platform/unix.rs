@@ -18,7 +18,7 @@ pub(super) fn since_boot() -> Duration {
 /// Makes this process the one that adopts what a dead runner leaves. Only for a process that has no other children.
 pub fn adopt_orphans() {
     // Without it orphans go to init; they are found by their environment at the next start.
-    drop(rustix::process::set_child_subreaper(Some(rustix::process::getpid())));
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     ADOPTING.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 
@@ -57,7 +57,7 @@ fn children_of_this_process() -> Vec<u32> {
 /// A child that is not reaped keeps its number, so it can't be another's.
 fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        drop(rustix::process::kill_process(pid, Signal::KILL));
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
 
@@ -103,6 +103,6 @@ fn end_marked(pid: u32, mark: &[u8]) {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let Ok(process) = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) else { return };
     if carries(pid, mark) {
-        drop(rustix::process::pidfd_send_signal(&process, Signal::KILL));
+        let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
     }
 }

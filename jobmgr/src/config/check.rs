@@ -1,0 +1,119 @@
+//! What the types of the configuration can't say.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Config, Database, Server, Worker};
+use crate::domain::duration::GoDuration;
+use crate::domain::settings::{Document, Mistake};
+
+/// A path of the configuration, and what is wrong there.
+type Wrong = (&'static str, String);
+
+/// The first value that can't serve.
+pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mistake> {
+    let checks = [server(&config.server), database(&config.database), storage(config), worker(&config.worker)];
+    let wrong = checks.into_iter().find_map(Result::err);
+    wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))
+}
+
+fn server(server: &Server) -> Result<(), Wrong> {
+    if let Some(auth) = server.auth.as_ref().filter(|auth| *auth != "none") {
+        let text = format!("'Auth': '{auth}' is not supported by this version; leave it out, or set it to \"none\"");
+        return Err(("Server.Auth", text));
+    }
+    if server.auth.is_none() && !is_loopback(server.listen) {
+        let text = format!(
+            "'Listen': other machines can reach {}, and there is no authentication; use 127.0.0.1, or set Auth = \
+             \"none\" in [Server] to let everybody who can reach it run jobs",
+            server.listen
+        );
+        return Err(("Server.Listen", text));
+    }
+    let bad =
+        |host: &&String| host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+    if let Some(host) = server.hosts.iter().find(bad) {
+        let text =
+            format!("'Hosts': '{}' is not a host's name; use names such as \"jobs.example.org\"", host.escape_debug());
+        return Err(("Server.Hosts", text));
+    }
+    if server.jobspecs.as_os_str().is_empty() {
+        return Err(("Server.Jobspecs", "'Jobspecs' is empty; it names a folder".to_owned()));
+    }
+    within("Server.MaxConnections", server.max_connections as u64, 1..=1_000_000)?;
+    // A result is built in memory.
+    within("Server.MaxResultBytes", server.max_result_bytes, 0..=1 << 30)
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Only SQLite can serve yet. No value is shown: a URL may hold a password.
+fn database(database: &Database) -> Result<(), Wrong> {
+    let remedy = "remove [Database], or set URL = \"sqlite:jobmgr.db\"";
+    let Some(url) = &database.url else {
+        let keys = [
+            ("Database.Host", &database.host),
+            ("Database.Username", &database.username),
+            ("Database.Password", &database.password),
+            ("Database.Database", &database.database),
+        ];
+        let Some((path, _)) = keys.into_iter().find(|(_, value)| value.is_some()) else { return Ok(()) };
+        let key = path.trim_start_matches("Database.");
+        return Err((path, format!("'{key}': MySQL is not supported by this version yet; {remedy}")));
+    };
+    let text = match url.split_once(':') {
+        Some(("sqlite", file)) if file.trim_start_matches('/').is_empty() => {
+            "'URL': names no file; use \"sqlite:jobmgr.db\"".to_owned()
+        }
+        Some(("sqlite", _)) => return Ok(()),
+        Some(("mysql" | "mariadb", _)) => format!("'URL': MySQL is not supported by this version yet; {remedy}"),
+        Some(("postgres" | "postgresql", _)) => {
+            format!("'URL': PostgreSQL is not supported by this version yet; {remedy}")
+        }
+        _ => "'URL': is not a database's URL; use \"sqlite:FILE\", such as \"sqlite:jobmgr.db\"".to_owned(),
+    };
+    Err(("Database.URL", text))
+}
+
+fn storage(config: &Config) -> Result<(), Wrong> {
+    if config.aws.is_some() && config.storage.url.is_some() {
+        let text = "'URL': [AWS] names a place for artifacts too; remove [AWS], or URL in [Storage]";
+        return Err(("Storage.URL", text.to_owned()));
+    }
+    let Some(url) = &config.storage.url else { return Ok(()) };
+    let known = ["file", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "memory"];
+    match url.split_once(':') {
+        Some((scheme, _)) if known.contains(&scheme) => Ok(()),
+        _ => Err(("Storage.URL", "'URL': is not a store's URL; use file:, s3:, gs:, az: or memory:".to_owned())),
+    }
+}
+
+fn worker(worker: &Worker) -> Result<(), Wrong> {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    within("Worker.Concurrency", worker.concurrency as u64, 1..=1024)?;
+    if worker.temp_dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
+        return Err(("Worker.TempDir", "'TempDir' is empty; leave it out, or name a folder".to_owned()));
+    }
+    lasting("Worker.Lease", worker.lease, second..=day)?;
+    lasting("Worker.Poll", worker.poll, Duration::from_millis(10)..=day)
+}
+
+fn within(path: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), Wrong> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let key = path.rsplit('.').next().unwrap_or(path);
+    Err((path, format!("'{key}': must be {} to {}, and is {value}", range.start(), range.end())))
+}
+
+fn lasting(path: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), Wrong> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let [least, most, value] = [*range.start(), *range.end(), value].map(GoDuration::from);
+    Err((path, format!("'{key}': must be {least} to {most}, and is {value}")))
+}

@@ -1,0 +1,128 @@
+//! Values with a form of their own: listen addresses and sizes.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// The schema of a listen address.
+pub(super) struct Listen;
+
+impl JsonSchema for Listen {
+    fn schema_name() -> Cow<'static, str> {
+        "Listen".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["127.0.0.1:9845", "0.0.0.0:80", "[::1]:9845", "localhost:0"] })
+    }
+}
+
+/// The schema of a size.
+pub(super) struct Size;
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": "^[0-9]+ *(B|[KMGT](i?B)?)?$",
+            "examples": [1048576, "16MiB", "1GiB"]
+        })
+    }
+}
+
+/// `host:port`, for serde.
+pub(super) mod listen {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map_err(D::Error::custom)
+    }
+
+    pub fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+
+    fn parse(text: &str) -> Result<SocketAddr, String> {
+        let example = "use an IP address and a port, such as 127.0.0.1:9845 or [::1]:9845";
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(format!("'{text}' has no port; {example}"));
+        };
+        let ip = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host.parse().map(IpAddr::V6).ok(),
+            None if host.eq_ignore_ascii_case("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            None => host.parse().map(IpAddr::V4).ok(),
+        };
+        let Some(ip) = ip else {
+            return Err(format!("'{host}' is not an IP address or localhost; {example}"));
+        };
+        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        match port.parse() {
+            Ok(port) if digits => Ok(SocketAddr::new(ip, port)),
+            _ => Err(format!("'{port}' is not a port; use 1 to 65535, or 0 for any free one")),
+        }
+    }
+}
+
+/// Bytes as a number, or with a unit, for serde.
+pub(super) mod size {
+    use std::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    const EXAMPLE: &str = "a number of bytes, or a size such as \"16MiB\" or \"1GB\"";
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(Text)
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(*bytes)
+    }
+
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(EXAMPLE)
+        }
+
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u64, E> {
+            u64::try_from(bytes).map_err(|_| E::custom(format!("must not be negative, and is {bytes}")))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let bytes = parse(text).filter(|bytes| i64::try_from(*bytes).is_ok());
+            bytes.ok_or_else(|| E::custom(format!("'{text}' is not a size; use {EXAMPLE}")))
+        }
+    }
+
+    fn parse(text: &str) -> Option<u64> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.trim_start_matches(' ') {
+            "" | "B" => 1,
+            "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            "K" | "KiB" => 1 << 10,
+            "M" | "MiB" => 1 << 20,
+            "G" | "GiB" => 1 << 30,
+            "T" | "TiB" => 1 << 40,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor)
+    }
+}
