@@ -12,10 +12,10 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use poem::{Body, EndpointExt, IntoResponse, Request, Response};
 
 use super::classic::{Compact, ErrorAnswer, ErrorCode, RETRY_AFTER_SECONDS};
-use super::disposition::disposition;
 use super::range::{Wanted, wanted};
 use super::{Api, front, query, signature};
 use crate::blobs::BlobError;
+use crate::domain::disposition::disposition;
 use crate::domain::job::Artifact;
 
 /// `/artifacts/content`. The OpenAPI document leaves it out: nobody can make its addresses but us.

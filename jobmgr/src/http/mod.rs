@@ -19,8 +19,6 @@ use crate::store::Store;
 mod classic;
 /// The bytes of an artifact, under an address that we signed.
 mod content;
-/// How a browser should treat a file.
-mod disposition;
 /// The OpenAPI document and the page that shows it.
 mod docs;
 /// What every request passes: request id, `Host`, routing, text for what has no route.

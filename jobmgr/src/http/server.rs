@@ -112,6 +112,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(LIMITS.idle)
             .max_buf_size(MAX_HEAD)
+            .max_header_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = stop.unless_stopped(connection.as_mut()).await;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use poem_openapi::{ApiResponse, OpenApi};
 
-use super::super::disposition::disposition;
 use super::super::docs::Tag;
 use super::super::query::Id;
 use super::super::{Api, signature};
 use super::answer::{Compact, ErrorAnswer, ErrorCode, RETRY_AFTER_SECONDS};
 use crate::blobs::BlobError;
+use crate::domain::disposition::disposition;
 use crate::domain::job::Artifact;
 
 /// `GET /artifacts/download`

@@ -1,0 +1,113 @@
+//! `GET /artifacts/download`, and the addresses that it gives.
+
+use super::client::{Reply, Server};
+
+const BYTES: &[u8] = b"0123456789";
+
+/// A job with one artifact, and the address of its bytes.
+async fn with_artifact(name: &str, mime: &str, bytes: &[u8]) -> (Server, String) {
+    let server = Server::start().await;
+    let claim = server.claimed("x").await;
+    let artifact = server.artifact(claim.id, "1", "", bytes).await;
+    let artifact = jobmgr::domain::job::Artifact { name: name.into(), mime: mime.into(), ..artifact };
+    server.finish(&claim, Default::default(), None, vec![artifact]).await;
+    let reply = server.get("/artifacts/download?id=1").await;
+    assert_eq!((reply.status, reply.header("cache-control")), (307, "no-store"));
+    let address = reply.header("location").to_owned();
+    (server, address)
+}
+
+fn assert_part(reply: &Reply, range: &str, bytes: &[u8]) {
+    assert_eq!((reply.status, reply.header("content-range")), (206, range));
+    assert_eq!(reply.body, bytes);
+    assert_eq!(reply.header("content-length"), bytes.len().to_string());
+}
+
+#[tokio::test]
+async fn the_bytes_come_with_their_type_and_can_do_no_harm() {
+    let (server, address) = with_artifact("a.png", "image/png", BYTES).await;
+    let reply = server.get(&address).await;
+    assert_eq!((reply.status, reply.body.as_slice()), (200, BYTES));
+    assert_eq!(reply.header("content-type"), "image/png");
+    assert_eq!(reply.header("content-disposition"), "inline; filename=\"a.png\"");
+    assert_eq!(reply.header("content-length"), "10");
+    assert_eq!(reply.header("x-content-type-options"), "nosniff");
+    assert_eq!(reply.header("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(reply.header("accept-ranges"), "bytes");
+    let head = server.ask("HEAD", &address, "").await;
+    assert_eq!((head.status, head.body.len(), head.header("content-length")), (200, 0, "10"));
+    assert_eq!(head.header("etag"), reply.header("etag"));
+}
+
+#[tokio::test]
+async fn active_types_are_attachments() {
+    let (server, address) = with_artifact("a.html", "text/html", b"<script>").await;
+    assert!(server.get(&address).await.header("content-disposition").starts_with("attachment"));
+}
+
+#[tokio::test]
+async fn names_and_types_never_break_the_answer() {
+    let (server, address) = with_artifact("new\nline é\".txt", "bad\r\nX-Evil: 1", BYTES).await;
+    let reply = server.get(&address).await;
+    assert_eq!((reply.status, reply.body.as_slice()), (200, BYTES));
+    assert_eq!(reply.header("content-type"), "application/octet-stream");
+    assert!(!reply.headers.contains_key("x-evil"));
+}
+
+#[tokio::test]
+async fn parts() {
+    let (server, address) = with_artifact("a", "text/plain", BYTES).await;
+    let part = async |range: &str| server.ask("GET", &address, &format!("Range: {range}\r\n")).await;
+    assert_part(&part("bytes=0-0").await, "bytes 0-0/10", b"0");
+    assert_part(&part("bytes=4-").await, "bytes 4-9/10", b"456789");
+    assert_part(&part("bytes=-3").await, "bytes 7-9/10", b"789");
+    let none = part("bytes=10-").await;
+    assert_eq!((none.status, none.header("content-range"), none.body.len()), (416, "bytes */10", 0));
+    assert_eq!(part("bytes=0-1,3-4").await.body, BYTES);
+}
+
+#[tokio::test]
+async fn what_a_client_has_is_not_sent_again() {
+    let (server, address) = with_artifact("a", "text/plain", BYTES).await;
+    let etag = server.get(&address).await.header("etag").to_owned();
+    assert_eq!(etag, "\"84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\"");
+    let reply = server.ask("GET", &address, &format!("If-None-Match: {etag}\r\n")).await;
+    assert_eq!((reply.status, reply.body.len()), (304, 0));
+    let stale = server.ask("GET", &address, &format!("Range: bytes=0-1\r\nIf-Range: \"x\"\r\n")).await;
+    assert_eq!((stale.status, stale.body.as_slice()), (200, BYTES));
+}
+
+#[tokio::test]
+async fn an_empty_file() {
+    let (server, address) = with_artifact("e", "text/plain", b"").await;
+    let reply = server.get(&address).await;
+    assert_eq!((reply.status, reply.header("content-length"), reply.body.len()), (200, "0", 0));
+    assert_eq!(server.ask("GET", &address, "Range: bytes=0-\r\n").await.status, 416);
+}
+
+#[tokio::test]
+async fn only_our_addresses_are_served() {
+    let (server, address) = with_artifact("a", "text/plain", BYTES).await;
+    let wrong = [
+        "/artifacts/content".to_owned(),
+        "/artifacts/content?id=1".to_owned(),
+        address.replace("id=1", "id=2"),
+        address.replace("expires=", "expires=9"),
+        address[..address.len() - 1].to_owned(),
+        address.replace("signature=", "signature=0"),
+    ];
+    for address in wrong {
+        let reply = server.get(&address).await;
+        assert_eq!((reply.status, reply.header("content-type")), (403, "text/plain; charset=utf-8"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone() {
+    let (server, address) = with_artifact("a", "text/plain", BYTES).await;
+    server.api.blobs.delete("1/1").await.unwrap();
+    for range in ["", "Range: bytes=0-1\r\n"] {
+        let reply = server.ask("GET", &address, range).await;
+        reply.assert(410, "{\"status\":\"error\",\"error\":\"artifact_missing\"}\n");
+    }
+}
