@@ -90,6 +90,6 @@ fn read_all(mut input: File, line: &Line, requests: &mpsc::Sender<Frame>) {
             _ => break,
         }
     }
-    jobmgr_executor_process::end_descendants(LAST_SWEEP);
+    jobmgr_executor_process::close(LAST_SWEEP);
     platform::exit_now();
 }

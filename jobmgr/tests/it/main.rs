@@ -1,2 +1,5 @@
+//! The whole of jobmgr against the real thing; mirrors `src`.
+
 mod blobs;
+mod http;
 mod store;

@@ -1,0 +1,6 @@
+//! What tests start, ask and wait for.
+
+/// A small blocking HTTP client.
+pub mod client;
+/// A real jobmgr process.
+pub mod server;
