@@ -1,0 +1,298 @@
+//! The release binary, measured from outside, against a bare spawn loop in the same run.
+//!
+//!     cargo bench -p jobmgr                     everything (some minutes)
+//!     cargo bench -p jobmgr -- drain latency    only these
+//!
+//! Parts: drain, history, latency, submit, get, artifact, memory. This machine's speed changes from one minute to the
+//! next, so read the ratios: each part measures its own baseline beside it.
+
+#[path = "../tests/it/support/client.rs"]
+#[allow(dead_code)]
+mod client;
+#[path = "../tests/it/support/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use client::Client;
+use server::{Home, Server, eventually};
+
+const TRUE: &str = "/bin/true";
+const REPEATS: usize = 5;
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let parts: [(&str, fn()); 7] = [
+        ("drain", drain),
+        ("history", history),
+        ("latency", latency),
+        ("submit", submit),
+        ("get", get),
+        ("artifact", artifact),
+        ("memory", memory),
+    ];
+    for (name, part) in parts {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            part();
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn spawn_true() {
+    let mut command = Command::new(TRUE);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+}
+
+/// Bare spawns and waits per second, on so many threads.
+fn bare(threads: usize, count: usize) -> f64 {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| (0..count / threads).for_each(|_| spawn_true()));
+        }
+    });
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+fn home(concurrency: usize) -> Home {
+    let home = Home::new(&format!("[Worker]\nConcurrency = {concurrency}\n"));
+    home.spec("noop", &format!("Command = \"{TRUE}\"\n"));
+    let gate = home.path("gate");
+    home.sh("gate", &format!("while [ ! -e {} ]; do sleep 0.005; done", gate.display()), "Timeout = \"10m\"");
+    home
+}
+
+fn quiet(home: &Home) -> Server {
+    let mut command = home.jobmgr(&["serve"]);
+    command.env("JOBMGR_LOG", "warn");
+    home.serve_by(command)
+}
+
+fn post(client: &mut Client, name: &str) -> i64 {
+    let answer = client.try_post("/jobs/start", &[("name", name), ("parameters", "{}")]).unwrap();
+    answer.json()["created"].as_i64().unwrap()
+}
+
+fn ended(client: &mut Client, id: i64) -> bool {
+    let body = client.get(&format!("/jobs/get?id={id}")).body;
+    let body = String::from_utf8(body).unwrap();
+    body.contains("\"status\":\"completed\"") || body.contains("\"status\":\"failed\"")
+}
+
+/// Jobs per second from the opening of the gate to the end of the last.
+fn drain_once(home: &Home, server: &Server, concurrency: usize, jobs: usize) -> f64 {
+    let gate = home.path("gate");
+    drop(std::fs::remove_file(&gate));
+    let mut client = server.client();
+    for _ in 0..concurrency {
+        let id = post(&mut client, "gate");
+        server.wait_for(id, "started");
+    }
+    let ids: Vec<i64> = (0..jobs).map(|_| post(&mut client, "noop")).collect();
+    std::fs::write(&gate, "").unwrap();
+    let start = Instant::now();
+    for id in ids.iter().rev().take(concurrency) {
+        while !ended(&mut client, *id) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    jobs as f64 / start.elapsed().as_secs_f64()
+}
+
+fn drain_and_bare(home: &Home, server: &Server, concurrency: usize) -> (f64, f64) {
+    let (mut drains, mut bares) = (Vec::new(), Vec::new());
+    drain_once(home, server, concurrency, 200);
+    for _ in 0..REPEATS {
+        bares.push(bare(concurrency, 1000));
+        drains.push(drain_once(home, server, concurrency, 1000));
+    }
+    (median(drains), median(bares))
+}
+
+fn drain() {
+    for concurrency in [1, 4] {
+        let home = home(concurrency);
+        let server = quiet(&home);
+        let (drain, bare) = drain_and_bare(&home, &server, concurrency);
+        println!(
+            "drain, concurrency {concurrency}: {drain:.0} jobs/s; bare spawn loop {bare:.0}/s; ratio {:.2}",
+            drain / bare
+        );
+    }
+}
+
+/// The same with a million finished jobs in the database.
+fn history() {
+    let home = home(1);
+    let mut server = quiet(&home);
+    let (before, _) = drain_and_bare(&home, &server, 1);
+    server.kill();
+    let script = "
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.execute('pragma synchronous = off')
+c.execute('''with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000)
+insert into jobs (status, priority, name, parameters, user_id, created_at, run_after, attempt, epoch, crashes,
+started_at, finished_at, artifact_count) select 'completed', 50, 'old', '{}', 1, i, 0, 1, 1, 0, i, i, 0 from n''')
+c.commit()
+c.execute('pragma wal_checkpoint(truncate)')
+";
+    let filled = Command::new("python3").args(["-c", script]).arg(home.path("jobmgr.db")).status().unwrap();
+    assert!(filled.success());
+    let server = quiet(&home);
+    let (after, _) = drain_and_bare(&home, &server, 1);
+    println!("drain, concurrency 1: {before:.0} jobs/s with an empty history, {after:.0} with 1,000,000 finished jobs; ratio {:.2}", before / after);
+}
+
+fn latency() {
+    let home = home(1);
+    let server = quiet(&home);
+    let mut client = server.client();
+    let (mut whole, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..330 {
+        std::thread::sleep(Duration::from_millis(20 + round % 7));
+        let start = Instant::now();
+        spawn_true();
+        bare.push(start.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(Duration::from_millis(20 + round % 5));
+        let start = Instant::now();
+        let id = post(&mut client, "noop");
+        while !ended(&mut client, id) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        whole.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let (whole, bare) = (median(whole.split_off(30)), median(bare.split_off(30)));
+    println!(
+        "POST to completed, median: {whole:.2} ms; bare spawn and wait {bare:.2} ms; added {:.2} ms",
+        whole - bare
+    );
+}
+
+/// Requests per second over so many connections.
+fn rate(server: &Server, connections: usize, each: usize, ask: impl Fn(&mut Client) + Sync) -> f64 {
+    let barrier = Barrier::new(connections + 1);
+    let mut start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let mut client = server.client();
+                barrier.wait();
+                (0..each).for_each(|_| ask(&mut client));
+            });
+        }
+        barrier.wait();
+        start = Instant::now();
+    });
+    (connections * each) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// With the worker held by a gate, so that what is measured is the submission.
+fn submit() {
+    for connections in [1, 16] {
+        let home = home(1);
+        let server = quiet(&home);
+        let gate = post(&mut server.client(), "gate");
+        server.wait_for(gate, "started");
+        let rates = (0..REPEATS).map(|_| {
+            rate(&server, connections, 4000 / connections, |client| {
+                post(client, "noop");
+            })
+        });
+        let rates = rates.collect();
+        println!("submissions on {connections} connection(s): {:.0}/s", median(rates));
+    }
+}
+
+fn get() {
+    let home = home(1);
+    let server = quiet(&home);
+    let id = server.start("noop", serde_json::json!({}));
+    server.wait(id);
+    for connections in [1, 16] {
+        let rates = (0..REPEATS).map(|_| {
+            rate(&server, connections, 16_000 / connections, |client| {
+                assert_eq!(client.get(&format!("/jobs/get?id={id}")).status, 200);
+            })
+        });
+        let rates = rates.collect();
+        println!("GETs of a finished job on {connections} connection(s): {:.0}/s", median(rates));
+    }
+}
+
+/// From the job's last write to `completed`, against copying the same file into the same folder with a sync.
+fn artifact() {
+    let home = home(1);
+    let server = quiet(&home);
+    let blob = home.path("blob");
+    shell(&format!("head -c 1073741824 /dev/urandom > {}", blob.display()));
+    home.sh(
+        "artifact",
+        &format!("cp {} $JOBMGR_ARTIFACTS_DIR/x.bin && sync $JOBMGR_ARTIFACTS_DIR/x.bin && date +%s.%N", blob.display()),
+        "Timeout = \"5m\"",
+    );
+    let (mut ours, mut copies) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let copy = home.path("artifacts-store/copy");
+        let start = Instant::now();
+        shell(&format!("cp {} {copy} && sync {copy}", blob.display(), copy = copy.display()));
+        copies.push(start.elapsed().as_secs_f64());
+        std::fs::remove_file(&copy).unwrap();
+        let end = server.run("artifact", serde_json::json!({}));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert_eq!(end.status, "completed", "{}", end.result);
+        ours.push(now - end.result.trim().parse::<f64>().unwrap());
+    }
+    let (ours, copy) = (median(ours), median(copies));
+    println!("artifact of 1 GiB: stored in {ours:.2} s; plain copy with sync {copy:.2} s; ratio {:.2}", copy / ours);
+}
+
+fn shell(script: &str) {
+    assert!(Command::new("sh").args(["-c", script]).status().unwrap().success());
+}
+
+/// MiB of a field of /proc/PID/status.
+fn mib(pid: u32, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn runner_of(server: u32) -> u32 {
+    let mut found = None;
+    eventually("the runner is there", || {
+        let tasks = std::fs::read_dir(format!("/proc/{server}/task")).unwrap();
+        found = tasks.flatten().find_map(|task| {
+            let children = std::fs::read_to_string(task.path().join("children")).ok()?;
+            children.split_whitespace().next()?.parse().ok()
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn memory() {
+    let home = home(1);
+    let server = quiet(&home);
+    server.run("noop", serde_json::json!({}));
+    let runner = runner_of(server.pid());
+    println!("memory idle: server {:.1} MiB, runner {:.1} MiB", mib(server.pid(), "VmRSS"), mib(runner, "VmRSS"));
+    let script = "truncate -s 4G $JOBMGR_ARTIFACTS_DIR/x.bin";
+    home.sh("large", script, "Timeout = \"5m\"");
+    let end = server.run("large", serde_json::json!({}));
+    assert_eq!((end.status.as_str(), end.artifacts.len()), ("completed", 1), "{}", end.result);
+    println!(
+        "memory at its peak, with an artifact of 4 GiB: server {:.1} MiB, runner {:.1} MiB",
+        mib(server.pid(), "VmHWM"),
+        mib(runner, "VmHWM")
+    );
+}
