@@ -150,7 +150,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for piece in 1..bytes.len() {
             let (one, two) = bytes.split_at(piece);
-            let mut frames = Frames::new(one.chain(two));
+            let mut frames = Frames::new(AsyncReadExt::chain(one, two));
             let (run, log) = runtime
                 .block_on(async { (frames.next().await.unwrap().unwrap(), frames.next().await.unwrap().unwrap()) });
             assert_eq!((run.kind, run.job, &run.payload[..]), (Type::Run, 7, &b"{}"[..]));
