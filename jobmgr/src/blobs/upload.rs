@@ -250,8 +250,8 @@ mod tests {
     fn parts_stay_few() {
         let size = |gib: u64| part_size(&Kind::Memory, gib << 30);
         assert_eq!(size(4), 8 << 20);
-        for gib in [70, 71, 100, 1024, 5 * 1024] {
-            assert!((gib << 30_u64).div_ceil(size(gib)) <= MOST_PARTS, "{gib} GiB");
+        for gib in [70_u64, 71, 100, 1024, 5 * 1024] {
+            assert!((gib << 30).div_ceil(size(gib)) <= MOST_PARTS, "{gib} GiB");
         }
     }
 }

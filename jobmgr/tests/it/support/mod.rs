@@ -1,0 +1,2 @@
+/// A real S3 server.
+pub mod s3;
