@@ -9,5 +9,6 @@ pub mod collect;
 pub mod mime;
 /// The end of an attempt's temporary directory.
 pub mod remove;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod test_rights;
