@@ -2,5 +2,7 @@
 
 /// A small blocking HTTP client.
 pub mod client;
+/// A real S3 server.
+pub mod s3;
 /// A real jobmgr process.
 pub mod server;
