@@ -2,4 +2,6 @@
 
 mod blobs;
 mod http;
+mod papers;
 mod store;
+mod support;
