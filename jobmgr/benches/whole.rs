@@ -150,7 +150,10 @@ c.execute('pragma wal_checkpoint(truncate)')
     assert!(filled.success());
     let server = quiet(&home);
     let (after, _) = drain_and_bare(&home, &server, 1);
-    println!("drain, concurrency 1: {before:.0} jobs/s with an empty history, {after:.0} with 1,000,000 finished jobs; ratio {:.2}", before / after);
+    println!(
+        "drain, concurrency 1: {before:.0} jobs/s with an empty history, {after:.0} with 1,000,000 finished jobs; ratio {:.2}",
+        before / after
+    );
 }
 
 fn latency() {
@@ -237,7 +240,10 @@ fn artifact() {
     shell(&format!("head -c 1073741824 /dev/urandom > {}", blob.display()));
     home.sh(
         "artifact",
-        &format!("cp {} $JOBMGR_ARTIFACTS_DIR/x.bin && sync $JOBMGR_ARTIFACTS_DIR/x.bin && date +%s.%N", blob.display()),
+        &format!(
+            "cp {} $JOBMGR_ARTIFACTS_DIR/x.bin && sync $JOBMGR_ARTIFACTS_DIR/x.bin && date +%s.%N",
+            blob.display()
+        ),
         "Timeout = \"5m\"",
     );
     let (mut ours, mut copies) = (Vec::new(), Vec::new());

@@ -114,8 +114,9 @@ fn complain(what: &str, status: u8) -> ExitCode {
 
 /// The configuration of the working directory.
 fn config() -> Result<Config, ExitCode> {
-    Config::load(Path::new("."), std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    }))
+    Config::load(
+        Path::new("."),
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )
     .map_err(|error| complain(&error.to_string(), BAD_CONFIG))
 }

@@ -50,7 +50,10 @@ async fn serve_with(config: Config) -> Result<(), String> {
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
     let why = stops.next().await;
-    info!("{why}: claiming no more jobs; the running ones may go on for {:?}; once more ends them", config.worker.drain);
+    info!(
+        "{why}: claiming no more jobs; the running ones may go on for {:?}; once more ends them",
+        config.worker.drain
+    );
     let force = CancellationToken::new();
     let second = tokio::spawn({
         let force = force.clone();

@@ -81,7 +81,8 @@ impl Output {
 /// Writes head, a line that tells the gap, and the ring in its order to a file of their own.
 fn unroll(file: &mut File, path: &std::path::Path, cap: u64, written: u64) -> io::Result<(File, u64)> {
     let head = cap / 2;
-    let mut whole = File::options().read(true).write(true).create(true).truncate(true).open(path.with_extension("cut"))?;
+    let mut whole =
+        File::options().read(true).write(true).create(true).truncate(true).open(path.with_extension("cut"))?;
     let start = head + (written - head) % (cap - head);
     let gap = format!("\n[jobmgr: {} bytes left out here]\n", written - cap);
     copy_part(file, 0, head, &mut whole)?;

@@ -3,3 +3,8 @@
 mod blobs;
 mod http;
 mod store;
+mod support;
+
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
+mod lifecycle;

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobmgr::domain::job::{
-    Artifact, Claim, Ended, Finish, Log, LogBody, NewJob, Progress, Reason, Skipped, Status,
-};
+use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, Log, LogBody, NewJob, Progress, Reason, Skipped, Status};
 use jobmgr::store::Store;
 
 const LEASE: Duration = Duration::from_secs(60);

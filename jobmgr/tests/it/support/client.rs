@@ -40,10 +40,8 @@ impl Client {
 
     /// Sends a request and reads the answer; an error when the connection breaks.
     pub fn try_send(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> std::io::Result<Answer> {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n",
-            body.len()
-        );
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
         let mut message = head.into_bytes();
         message.extend_from_slice(body);
         self.reader.get_mut().write_all(&message)?;
