@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jobmgr_plugin_api::{Context, Error, Kind, Outcome, Stop};
@@ -16,6 +16,9 @@ use super::{Request, executors, platform};
 const LAST_SWEEP: Duration = Duration::from_secs(60);
 
 /// What `jobmgr runner` does: serves its worker until the line closes.
+///
+/// Two threads take turns. Whoever reads a request runs it, and leaves the reading to the other one meanwhile, so that
+/// no request waits for a thread to wake up.
 pub fn main() -> ExitCode {
     let (input, output) = match platform::become_runner() {
         Ok(line) => line,
@@ -25,24 +28,47 @@ pub fn main() -> ExitCode {
         }
     };
     let line = Arc::new(Line::new(output));
-    let (requests, inbox) = mpsc::channel();
-    let reader = Arc::clone(&line);
-    std::thread::spawn(move || read_all(input, &reader, &requests));
+    let input = Arc::new(Mutex::new(input));
     if line.send(Type::Ready, env!("CARGO_PKG_VERSION").as_bytes(), &[]).is_err() {
         return ExitCode::FAILURE;
     }
-    for frame in inbox {
+    let second = std::thread::spawn({
+        let (line, input) = (Arc::clone(&line), Arc::clone(&input));
+        move || serve(&input, &line)
+    });
+    serve(&input, &line);
+    // Who saw the line close is ending the jobs, and then the process.
+    drop(second.join());
+    ExitCode::FAILURE
+}
+
+/// Reads, and runs what it is asked to, in turn with the other thread.
+fn serve(input: &Mutex<File>, line: &Line) {
+    loop {
+        let frame = next_request(input, line);
         line.begin(frame.job);
-        let result = run(&frame, &line);
-        let (status, json) = answer(result);
+        let (status, json) = answer(run(&frame, line));
         if line.send(Type::Done, &[status], &json).is_err() {
-            break;
+            return;
         }
     }
-    // The reader ends the process when the line closes; wait for it.
-    loop {
-        std::thread::park();
+}
+
+/// Reads until there is a request to run; stops are passed on. Ends the process when the line closes.
+fn next_request(input: &Mutex<File>, line: &Line) -> Frame {
+    let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Ok(Some(frame)) = wire::read(&mut *input) {
+        match frame.kind {
+            Type::Run => return frame,
+            Type::Stop => {
+                let why = if frame.payload.first() == Some(&3) { Stop::Timeout } else { Stop::Cancel };
+                line.stop(frame.job, why);
+            }
+            _ => break,
+        }
     }
+    jobmgr_executor_process::close(LAST_SWEEP);
+    platform::exit_now();
 }
 
 fn run(frame: &Frame, line: &Line) -> Result<Outcome, Error> {
@@ -72,24 +98,4 @@ fn answer(result: Result<Outcome, Error>) -> (u8, Vec<u8>) {
             (status, error.to_string().into_bytes())
         }
     }
-}
-
-/// Reads until the line closes; then ends everything that the job started, and the process.
-fn read_all(mut input: File, line: &Line, requests: &mpsc::Sender<Frame>) {
-    while let Ok(Some(frame)) = wire::read(&mut input) {
-        match frame.kind {
-            Type::Run => {
-                if requests.send(frame).is_err() {
-                    break;
-                }
-            }
-            Type::Stop => {
-                let why = if frame.payload.first() == Some(&3) { Stop::Timeout } else { Stop::Cancel };
-                line.stop(frame.job, why);
-            }
-            _ => break,
-        }
-    }
-    jobmgr_executor_process::close(LAST_SWEEP);
-    platform::exit_now();
 }

@@ -45,7 +45,8 @@ impl Store {
         let connector =
             Connector { options: options.clone(), statements: Arc::clone(&statements), work: Arc::clone(&work) };
         let readers = readers(options, statements.dialect).await?;
-        let writer = Writer::start(connection, connector);
+        let writer =
+            Writer::start(connection, connector).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Store { shared: Arc::new(Shared { readers, statements, writer, work, installation }) })
     }
 }

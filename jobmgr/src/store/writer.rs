@@ -64,11 +64,17 @@ pub(super) struct Connector {
 }
 
 impl Writer {
-    /// Starts the task that owns the writing connection.
-    pub(super) fn start(connection: AnyConnection, connector: Connector) -> Writer {
+    /// Starts the thread that owns the writing connection.
+    ///
+    /// A thread, not a task: a write is a few short turns with the driver, and a thread that waits for each is woken in
+    /// half the time that the scheduler takes to find a task.
+    pub(super) fn start(connection: AnyConnection, connector: Connector) -> std::io::Result<Writer> {
         let (inbox, requests) = mpsc::channel(4 * BATCH);
-        tokio::spawn(run(requests, Some(connection), connector));
-        Writer { inbox }
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || runtime.block_on(run(requests, Some(connection), connector)))?;
+        Ok(Writer { inbox })
     }
 
     /// Has `op` written; durable when this returns.
