@@ -13,9 +13,13 @@ pub fn signal(pid: u32, signal: Signal) -> bool {
 
 /// Whether a process with this number runs; a zombie does not.
 pub fn runs(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    !matches!(state, Some('Z' | 'X') | None)
+    !matches!(state(pid), Some('Z' | 'X') | None)
+}
+
+/// A process's state as a letter: `R`, `S`, `T` (stopped), `Z`, ...
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// The processes that jobs of servers in `home` have started, as far as their environment tells.
