@@ -8,3 +8,6 @@ mod support;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;
+// Processes of a POSIX shell.
+#[cfg(target_os = "linux")]
+mod zoo;
