@@ -161,10 +161,6 @@ impl<'a> Running<'a> {
             tokio::select! {
                 biased;
                 () = fence.cancelled() => return Err(Ending::Fenced),
-                said = runner.next() => match said {
-                    Said::Done(result) => return Ok(result),
-                    said => self.hear(said)?,
-                },
                 () = &mut deadline => {
                     if stopping {
                         return Err(Ending::Crashed("the executor did not end the job when it was asked to".into()));
@@ -178,6 +174,12 @@ impl<'a> Running<'a> {
                     drop(runner.stop(Stop::Cancel).await);
                     deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
                 }
+                () = tokio::time::sleep_until(self.progress_due), if self.progress.is_some() => self.note_progress(),
+                // Last: a job that writes without a pause must not keep the others from being looked at.
+                said = runner.next() => match said {
+                    Said::Done(result) => return Ok(result),
+                    said => self.hear(said)?,
+                },
             }
         }
     }
@@ -240,8 +242,10 @@ impl<'a> Running<'a> {
         directory: &Directory,
         fence: &CancellationToken,
     ) -> Ending {
-        self.progress_due = Instant::now();
-        self.note_progress();
+        // Before the end, after which the row takes no more.
+        if let Some(progress) = self.progress.take() {
+            drop(self.shared.parts.store.progress(self.claim, &progress).await);
+        }
         let mut verdict = match &result {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
             Err(Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
