@@ -11,3 +11,6 @@ mod lifecycle;
 // Processes of a POSIX shell.
 #[cfg(target_os = "linux")]
 mod zoo;
+// Links, FIFOs and POSIX shells.
+#[cfg(target_os = "linux")]
+mod output;
