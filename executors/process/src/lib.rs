@@ -33,6 +33,8 @@ const OPEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
 const KILL_LIMIT: Duration = Duration::from_secs(60);
 /// How much output is read at once.
 const PIECE: usize = 64 * 1024;
+/// How often it is looked whether those that outlived a stopped job's own process have ended.
+const REST_EVERY: Duration = Duration::from_millis(20);
 /// How often a running job's progress is looked at.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 

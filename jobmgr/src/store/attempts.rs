@@ -179,7 +179,9 @@ async fn take_back(
         } else {
             let error = format!("its {who} died while it ran this job, {} times in all; it is not run again", limit);
             let query = sqlx::query(&statements.give_up).bind(error).bind(id).bind(epoch);
-            swept.failed += query.execute(&mut *connection).await?.rows_affected();
+            if query.execute(&mut *connection).await?.rows_affected() > 0 {
+                swept.failed.push(id);
+            }
         }
     }
     Ok(swept)

@@ -50,12 +50,12 @@ struct Shared {
 }
 
 /// What became of a sweep.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Swept {
-    /// Jobs that were queued again.
+    /// How many jobs were queued again.
     pub queued: u64,
-    /// Jobs that were ended.
-    pub failed: u64,
+    /// The jobs that were ended.
+    pub failed: Vec<JobId>,
 }
 
 impl Store {

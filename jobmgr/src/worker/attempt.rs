@@ -140,18 +140,11 @@ impl<'a> Running<'a> {
         request: &Request,
         fence: &CancellationToken,
     ) -> Ran {
-        let mut runner = match slot.take() {
-            Some(runner) => runner,
-            None => Runner::start().await.map_err(|error| again(format!("no runner can be started: {error}")))?,
-        };
-        if let Err(error) = runner.run(request).await {
-            runner.end().await;
-            return Err(again(format!("the runner does not take the job: {error}")));
-        }
+        let mut runner = hand_over(slot.take(), request).await?;
         let result = self.follow(&mut runner, spec, fence).await;
         match &result {
             Ok(Ok(_) | Err(Failure::Invalid(_) | Failure::Executor(_) | Failure::Retry(_))) => *slot = Some(runner),
-            _ => runner.end().await,
+            _ => end(runner).await,
         }
         match result {
             Ok(Err(Failure::Died(why))) => Err(Ending::Crashed(why)),
@@ -175,10 +168,6 @@ impl<'a> Running<'a> {
             tokio::select! {
                 biased;
                 () = fence.cancelled() => return Err(Ending::Fenced),
-                said = runner.next() => match said {
-                    Said::Done(result) => return Ok(result),
-                    said => self.hear(said)?,
-                },
                 () = &mut deadline => {
                     if stopping {
                         return Err(Ending::Crashed("the executor did not end the job when it was asked to".into()));
@@ -192,6 +181,12 @@ impl<'a> Running<'a> {
                     drop(runner.stop(Stop::Cancel).await);
                     deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
                 }
+                () = tokio::time::sleep_until(self.progress_due), if self.progress.is_some() => self.note_progress(),
+                // Last: a job that writes without a pause must not keep the others from being looked at.
+                said = runner.next() => match said {
+                    Said::Done(result) => return Ok(result),
+                    said => self.hear(said)?,
+                },
             }
         }
     }
@@ -254,8 +249,10 @@ impl<'a> Running<'a> {
         directory: &Directory,
         fence: &CancellationToken,
     ) -> Ending {
-        self.progress_due = Instant::now();
-        self.note_progress();
+        // Before the end, after which the row takes no more.
+        if let Some(progress) = self.progress.take() {
+            drop(self.shared.parts.store.progress(self.claim, &progress).await);
+        }
         let mut verdict = match &result {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
             Err(Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
@@ -358,6 +355,31 @@ impl<'a> Running<'a> {
         let stderr = self.stderr.keep(blobs, &format!("{prefix}/stderr")).await?;
         Ok((stdout, stderr))
     }
+}
+
+/// Gives the job to the kept runner, or to a new one where there is none or it has died meanwhile.
+async fn hand_over(kept: Option<Runner>, request: &Request) -> Result<Runner, Ending> {
+    if let Some(mut runner) = kept {
+        if runner.run(request).await.is_ok() {
+            return Ok(runner);
+        }
+        end(runner).await;
+    }
+    let started = Runner::start().await;
+    let mut runner = started.map_err(|error| again(format!("no runner can be started: {error}")))?;
+    match runner.run(request).await {
+        Ok(()) => Ok(runner),
+        Err(error) => {
+            end(runner).await;
+            Err(again(format!("the runner does not take the job: {error}")))
+        }
+    }
+}
+
+/// Ends a runner, and what it did not end itself: nothing of an attempt may be left when the next one starts.
+async fn end(runner: Runner) {
+    runner.end().await;
+    super::end_orphans().await;
 }
 
 fn was_canceled(outcome: &Outcome) -> bool {

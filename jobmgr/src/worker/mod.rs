@@ -45,7 +45,7 @@ use crate::blobs::Blobs;
 use crate::config;
 use crate::domain::job::JobId;
 use crate::jobspecs::Jobspecs;
-use crate::store::Store;
+use crate::store::{Store, Swept};
 use leases::Leases;
 use workspace::Root;
 
@@ -115,7 +115,9 @@ impl Worker {
         for dead in workspace::dead(&parent, &installation).map_err(failed)? {
             platform::kill_strays_of(&dead.path);
             let swept = parts.store.bury(&dead.id, CRASH_LIMIT).await.map_err(|error| error.to_string())?;
-            info!(worker = dead.id, queued = swept.queued, failed = swept.failed, "took over from a worker that died");
+            let failed = swept.failed.len();
+            info!(worker = dead.id, queued = swept.queued, failed, "took over from a worker that died");
+            forget(&parts.blobs, &swept.failed).await;
             dead.remove();
         }
         let root = Root::create(&parent, &installation).map_err(failed)?;
@@ -165,8 +167,9 @@ async fn sweep(shared: Arc<Shared>) {
     let every = SWEEP.min(shared.parts.config.lease);
     loop {
         match shared.parts.store.sweep(CRASH_LIMIT).await {
-            Ok(swept) if swept.queued + swept.failed > 0 => {
-                warn!(queued = swept.queued, failed = swept.failed, "took back jobs whose lease ran out");
+            Ok(swept) if swept != Swept::default() => {
+                warn!(queued = swept.queued, failed = swept.failed.len(), "took back jobs whose lease ran out");
+                forget(&shared.parts.blobs, &swept.failed).await;
             }
             Ok(_) => {}
             Err(error) => warn!(%error, "can't look for expired leases"),
@@ -175,13 +178,26 @@ async fn sweep(shared: Arc<Shared>) {
     }
 }
 
+/// Removes what the attempts of jobs uploaded that were ended without a result.
+async fn forget(blobs: &Blobs, jobs: &[JobId]) {
+    for job in jobs {
+        if let Err(error) = blobs.delete_prefix(&format!("jobs/{job}")).await {
+            warn!(job, %error, "objects of a job that was given up stay for now");
+        }
+    }
+}
+
 /// Ends and reaps what dead runners left: this process adopts it.
 async fn adopt() {
     loop {
         tokio::time::sleep(SWEEP).await;
-        let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
-        if ended > 0 {
-            warn!(processes = ended, "ended processes that a dead runner left");
-        }
+        end_orphans().await;
+    }
+}
+
+async fn end_orphans() {
+    let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
+    if ended > 0 {
+        warn!(processes = ended, "ended processes that a dead runner left");
     }
 }

@@ -88,7 +88,8 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
         }
         Ending::Crashed(why) => {
             error!(job = claim.id, attempt = claim.attempt, %why, "the runner died");
-            until_done(shared, &hold.fence, || shared.parts.store.crashed(&claim, CRASH_LIMIT)).await;
+            let swept = until_done(shared, &hold.fence, || shared.parts.store.crashed(&claim, CRASH_LIMIT)).await;
+            super::forget(&shared.parts.blobs, &swept.unwrap_or_default().failed).await;
             None
         }
         Ending::Fenced => {

@@ -13,7 +13,7 @@ use super::descendants::{Reach, end_descendants, signal_each};
 use super::leader::{self, Started};
 use super::pipes::Pipes;
 use crate::progress::Progress;
-use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, reason, unkillable, warn_of_open_pipe};
+use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, REST_EVERY, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
@@ -59,6 +59,8 @@ enum Phase {
     Stopping(Stop, Instant),
     /// It was killed, and is given up then.
     Killed(Stop, Instant),
+    /// Its process has exited after it was asked to; the others are looked at again then.
+    Leaving(Instant),
     /// Its process has exited; its pipes are given up then.
     Exited(Instant),
 }
@@ -114,7 +116,11 @@ impl<'a> Watch<'a> {
         loop {
             let ready = self.turn()?;
             match self.phase {
-                Phase::Stopping(why, _) | Phase::Killed(why, _) if ready.exited => return Ok(Some(why)),
+                Phase::Stopping(why, kill) if ready.exited => {
+                    self.until_all_leave(kill)?;
+                    return Ok(Some(why));
+                }
+                Phase::Killed(why, _) if ready.exited => return Ok(Some(why)),
                 _ if ready.exited => return Ok(None),
                 Phase::Running if ready.stop => self.ask(self.bell.why.get().copied().unwrap_or(Stop::Cancel)),
                 Phase::Stopping(why, kill) if Instant::now() >= kill => {
@@ -139,6 +145,16 @@ impl<'a> Watch<'a> {
         self.phase = Phase::Stopping(why, Instant::now() + self.grace);
     }
 
+    /// Leaves those that outlived the job's process the rest of the grace: a shell is gone at once, what it runs may
+    /// have something to save.
+    fn until_all_leave(&mut self, kill: Instant) -> Result<()> {
+        while leader::lock().reap_all() && Instant::now() < kill {
+            self.phase = Phase::Leaving(kill.min(Instant::now() + REST_EVERY));
+            self.turn()?;
+        }
+        Ok(())
+    }
+
     /// Gives what outlived the job's process, and still holds its output, a while to write.
     fn until_pipes_end(&mut self) -> Result<()> {
         let until = Instant::now() + OPEN_PIPE_LIMIT;
@@ -160,8 +176,8 @@ impl<'a> Watch<'a> {
         // A place that waits for nothing.
         let unused = || PollFd::new(&self.bell.fd, PollFlags::empty());
         let place = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let asked = matches!(self.phase, Phase::Stopping(..) | Phase::Killed(..));
-        let exited = matches!(self.phase, Phase::Exited(_));
+        let asked = matches!(self.phase, Phase::Stopping(..) | Phase::Killed(..) | Phase::Leaving(_));
+        let exited = matches!(self.phase, Phase::Leaving(_) | Phase::Exited(_));
         let mut places = [
             if asked { unused() } else { place(self.bell.fd.as_fd()) },
             if exited { unused() } else { place(self.pidfd.as_fd()) },
@@ -185,7 +201,7 @@ impl<'a> Watch<'a> {
     fn timeout(&self) -> Option<Timespec> {
         let phase = match self.phase {
             Phase::Running => None,
-            Phase::Stopping(_, at) | Phase::Killed(_, at) | Phase::Exited(at) => Some(at),
+            Phase::Stopping(_, at) | Phase::Killed(_, at) | Phase::Leaving(at) | Phase::Exited(at) => Some(at),
         };
         let next = self.progress.as_ref().map(|progress| progress.next);
         let at = phase.into_iter().chain(next).min()?;

@@ -35,6 +35,12 @@ pub fn end_descendants(deadline: Duration) -> bool {
     object.is_none_or(|object| end(&object, deadline))
 }
 
+/// Whether a process of the running job is left.
+pub fn any_left() -> bool {
+    let object = lock().object.clone();
+    object.is_some_and(|object| object.active().is_ok_and(|count| count > 0))
+}
+
 /// Kills everything in it and waits until it is empty: `false` if it is not in time.
 fn end(object: &JobObject, deadline: Duration) -> bool {
     let until = Instant::now() + deadline;

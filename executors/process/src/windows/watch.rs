@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use jobmgr_plugin_api::{Context, Ending, Error, Job, Outcome, Result, Stop, Stream};
 
 use super::job_object::send_break;
-use super::running::{self, end_descendants};
+use super::running::{self, any_left, end_descendants};
 use crate::progress::Progress;
-use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, PIECE, reason, unkillable, warn_of_open_pipe};
+use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, PIECE, REST_EVERY, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
@@ -104,7 +104,9 @@ impl Watch<'_> {
     fn follow(mut self) -> Result<Outcome> {
         let status = self.until_exit()?;
         let outcome = self.outcome(status);
-        if matches!(self.phase, Phase::Running) && !self.until_pipes_end(|watch| watch.asked.get().is_some())? {
+        if let Phase::Stopping(_, kill) = self.phase {
+            self.until_all_leave(kill)?;
+        } else if matches!(self.phase, Phase::Running) && !self.until_pipes_end(|watch| watch.asked.get().is_some())? {
             warn_of_open_pipe(self.ctx);
         }
         if !end_descendants(KILL_LIMIT) {
@@ -138,6 +140,16 @@ impl Watch<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Leaves those that outlived the job's process the rest of the grace: a shell is gone at once, what it runs may
+    /// have something to save.
+    fn until_all_leave(&mut self, kill: Instant) -> Result<()> {
+        while any_left() && Instant::now() < kill {
+            self.phase = Phase::Exited(kill.min(Instant::now() + REST_EVERY));
+            self.turn()?;
+        }
+        Ok(())
     }
 
     fn outcome(&self, status: ExitStatus) -> Outcome {

@@ -77,12 +77,26 @@ fn grandchildren_are_asked_and_killed_too() {
 }
 
 #[test]
-fn once_the_job_has_ended_the_rest_has_no_grace() {
+fn the_grace_is_for_all_not_only_for_the_first_process() {
     alone(|| {
-        let job = sh("(trap '' TERM; echo ready; while :; do sleep 0.05; done) & wait");
+        // The shell that waits is gone at once; what it runs has something to save.
+        let job = sh("(trap 'sleep 0.5; echo saved; exit' TERM; echo ready; while :; do sleep 0.05; done) & wait");
+        let ran = run_until(&job, after("ready", Stop::Timeout));
+        assert_eq!(ran.text(), "ready\nsaved\n");
+        assert_eq!(ran.outcome().signal, Some(15));
+        assert!(ran.took < Duration::from_secs(4), "{:?}", ran.took);
+        assert_no_child();
+    });
+}
+
+#[test]
+fn the_grace_is_no_longer_for_the_others() {
+    alone(|| {
+        let mut job = sh("(trap '' TERM; echo ready; while :; do sleep 0.05; done) & wait");
+        job.limits.kill_grace_ms = 600;
         let ran = run_until(&job, after("ready", Stop::Timeout));
         assert_eq!(ran.outcome().signal, Some(15));
-        assert!(ran.took < Duration::from_secs(3), "{:?}", ran.took);
+        assert!((0.6..3.0).contains(&ran.took.as_secs_f64()), "{:?}", ran.took);
         assert_no_child();
     });
 }

@@ -2,6 +2,9 @@
 
 /// A small blocking HTTP client.
 pub mod client;
+/// Jobs' processes, found by what their environment names.
+#[cfg(target_os = "linux")]
+pub mod processes;
 /// A real S3 server.
 pub mod s3;
 /// A real jobmgr process.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use jobmgr::domain::job::Job;
+use jobmgr::store::Store;
+
 use super::client::Client;
 
 /// How long anything may take; generous, since the machine may be busy.
@@ -97,6 +100,16 @@ impl Home {
     /// What the servers logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// A job as its row has it, also where no server runs.
+    pub fn stored(&self, id: i64) -> Job {
+        let database = jobmgr::config::Database {
+            url: Some(format!("sqlite:{}", self.path("jobmgr.db").display())),
+            ..Default::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { Store::open(&database).await.unwrap().job(id).await.unwrap().unwrap() })
     }
 
     /// What is left in the folder for temporary directories.
