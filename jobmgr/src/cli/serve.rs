@@ -2,19 +2,23 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::signals::Stops;
 use super::{BAD_CONFIG, complain};
-use crate::blobs::Blobs;
+use crate::blobs::{BlobError, Blobs};
 use crate::config::Config;
 use crate::http::{self, Api};
 use crate::jobspecs::Jobspecs;
 use crate::store::Store;
 use crate::worker::{self, Worker};
+
+/// How long the store may take to answer before the server starts without it.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until it is asked to stop.
 pub(super) async fn serve() -> ExitCode {
@@ -35,6 +39,8 @@ async fn serve_with(config: Config) -> Result<(), String> {
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
     let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    check_store(&blobs).await?;
+    let database = store.clone();
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let api = Api {
         store: store.clone(),
@@ -66,7 +72,20 @@ async fn serve_with(config: Config) -> Result<(), String> {
     worker.drain(force).await;
     second.abort();
     closing.cancel();
-    server.await.map_err(|error| error.to_string())?.map_err(|error| format!("the HTTP server failed: {error}"))
+    let served = server.await.map_err(|error| error.to_string())?;
+    database.close().await;
+    served.map_err(|error| format!("the HTTP server failed: {error}"))
+}
+
+/// Refuses a store that can't serve; one that is only away now may come back while jobs are queued.
+async fn check_store(blobs: &Blobs) -> Result<(), String> {
+    match tokio::time::timeout(STORE_PATIENCE, blobs.check()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(BlobError::Unavailable(why))) => warn!("[Storage] {why}; jobs wait until it is there"),
+        Ok(Err(error)) => return Err(format!("[Storage] {}: {error}", blobs.describe())),
+        Err(_) => warn!("[Storage] {} does not answer; jobs wait until it does", blobs.describe()),
+    }
+    Ok(())
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, String> {

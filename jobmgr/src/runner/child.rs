@@ -46,7 +46,6 @@ pub fn main() -> ExitCode {
 fn serve(input: &Mutex<File>, line: &Line) {
     loop {
         let frame = next_request(input, line);
-        line.begin(frame.job);
         let (status, json) = answer(run(&frame, line));
         if line.send(Type::Done, &[status], &json).is_err() {
             return;
@@ -59,7 +58,11 @@ fn next_request(input: &Mutex<File>, line: &Line) -> Frame {
     let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
     while let Ok(Some(frame)) = wire::read(&mut *input) {
         match frame.kind {
-            Type::Run => return frame,
+            Type::Run => {
+                // Before the other thread can read a stop for it.
+                line.begin(frame.job);
+                return frame;
+            }
             Type::Stop => {
                 let why = if frame.payload.first() == Some(&3) { Stop::Timeout } else { Stop::Cancel };
                 line.stop(frame.job, why);

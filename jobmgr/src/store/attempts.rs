@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AnyConnection, Arguments, Row};
 
 use super::dialect::{ROWS, Statements};
 use super::writer::{Done, Op};
@@ -19,7 +20,7 @@ pub(super) async fn apply(
     done: &mut Done,
 ) -> Outcome {
     match op {
-        Op::Submit(_) => {}
+        Op::Submit(_) | Op::Close => {}
         Op::Claim { worker, lease, limit } => {
             done.claims = claim(connection, statements, worker, *lease, *limit).await?;
         }
@@ -68,8 +69,20 @@ async fn claim(
     lease: Duration,
     limit: u32,
 ) -> Outcome<Vec<Claim>> {
-    let query = sqlx::query(&statements.claim).bind(worker.to_owned()).bind(millis(lease));
-    let rows = query.bind(i64::from(limit)).fetch_all(connection).await?;
+    let mut values = AnyArguments::default();
+    bind_claim(&mut values, worker, lease, limit)?;
+    claims(sqlx::query_with(&statements.claim, values).fetch_all(connection).await?)
+}
+
+/// Binds what a claim needs.
+pub(super) fn bind_claim(values: &mut AnyArguments, worker: &str, lease: Duration, limit: u32) -> Outcome {
+    values.add(worker.to_owned()).map_err(sqlx::Error::Encode)?;
+    values.add(millis(lease)).map_err(sqlx::Error::Encode)?;
+    values.add(i64::from(limit)).map_err(sqlx::Error::Encode)
+}
+
+/// The claimed jobs, best first.
+pub(super) fn claims(rows: Vec<AnyRow>) -> Outcome<Vec<Claim>> {
     let mut claims = Vec::with_capacity(rows.len());
     for row in rows {
         let parameters: String = row.try_get(5)?;
@@ -110,26 +123,31 @@ async fn finish(
     epoch: i64,
     finish: &Finish,
 ) -> Outcome<u64> {
-    let ended = &finish.ended;
-    let count = i64::try_from(ended.artifacts.len()).unwrap_or(i64::MAX);
-    let query = sqlx::query(&statements.finish)
-        .bind(finish.status.as_str())
-        .bind(finish.reason.map(|reason| reason.as_str()))
-        .bind(ended.error.clone())
-        .bind(ended.exit_code)
-        .bind(ended.signal)
-        .bind(logs::to_column(&ended.stdout))
-        .bind(logs::to_column(&ended.stderr))
-        .bind(ended.output.as_ref().map(ToString::to_string))
-        .bind(logs::notes_to_column(&ended.warnings, &ended.skipped))
-        .bind(count)
-        .bind(id)
-        .bind(epoch);
-    let moved = query.execute(&mut *connection).await?.rows_affected();
+    let mut values = AnyArguments::default();
+    bind_finish(&mut values, id, epoch, finish)?;
+    let moved = sqlx::query_with(&statements.finish, values).execute(&mut *connection).await?.rows_affected();
     if moved > 0 {
-        insert_artifacts(connection, statements, id, finish.attempt, &ended.artifacts).await?;
+        insert_artifacts(connection, statements, id, finish.attempt, &finish.ended.artifacts).await?;
     }
     Ok(moved)
+}
+
+/// Binds what a finish needs.
+pub(super) fn bind_finish(values: &mut AnyArguments, id: JobId, epoch: i64, finish: &Finish) -> Outcome {
+    let ended = &finish.ended;
+    let count = i64::try_from(ended.artifacts.len()).unwrap_or(i64::MAX);
+    values.add(finish.status.as_str()).map_err(sqlx::Error::Encode)?;
+    values.add(finish.reason.map(|reason| reason.as_str())).map_err(sqlx::Error::Encode)?;
+    values.add(ended.error.clone()).map_err(sqlx::Error::Encode)?;
+    values.add(ended.exit_code).map_err(sqlx::Error::Encode)?;
+    values.add(ended.signal).map_err(sqlx::Error::Encode)?;
+    values.add(logs::to_column(&ended.stdout)).map_err(sqlx::Error::Encode)?;
+    values.add(logs::to_column(&ended.stderr)).map_err(sqlx::Error::Encode)?;
+    values.add(ended.output.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
+    values.add(logs::notes_to_column(&ended.warnings, &ended.skipped)).map_err(sqlx::Error::Encode)?;
+    values.add(count).map_err(sqlx::Error::Encode)?;
+    values.add(id).map_err(sqlx::Error::Encode)?;
+    values.add(epoch).map_err(sqlx::Error::Encode)
 }
 
 async fn insert_artifacts(
@@ -166,7 +184,7 @@ async fn insert_artifacts(
 async fn take_back(
     connection: &mut AnyConnection,
     statements: &Statements,
-    held: Vec<sqlx::any::AnyRow>,
+    held: Vec<AnyRow>,
     limit: i64,
     who: &str,
 ) -> Outcome<Swept> {

@@ -40,6 +40,13 @@ impl Dialect {
         }
     }
 
+    /// Whether several statements with bound values may be sent as one.
+    pub(super) fn takes_scripts(self) -> bool {
+        match self {
+            Dialect::Sqlite => true,
+        }
+    }
+
     /// Binds: worker, lease in milliseconds, limit. Gives the claimed rows, in any order.
     fn claim(self) -> &'static str {
         match self {
@@ -64,6 +71,13 @@ impl Dialect {
 
 /// A statement, rendered once from this file's own texts; values are always bound.
 pub(super) struct Text(Arc<str>);
+
+impl Text {
+    /// The SQL itself.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl SqlSafeStr for &Text {
     fn into_sql_str(self) -> SqlStr {

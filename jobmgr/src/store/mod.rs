@@ -19,6 +19,8 @@ mod logs;
 mod open;
 /// Jobs and artifacts for readers.
 mod read;
+/// Small transactions as one script.
+mod script;
 /// New jobs.
 mod submit;
 /// Waiting writes share one transaction and one fsync.
@@ -184,6 +186,18 @@ impl Store {
     /// Names this installation; part of what executors call their jobs elsewhere.
     pub fn installation(&self) -> &str {
         &self.shared.installation.id
+    }
+
+    /// Writes what waits, and closes the connections, so that a SQLite database is one file again.
+    pub async fn close(&self) {
+        let shared = Arc::clone(&self.shared);
+        let closing = spawned(async move {
+            shared.readers.close().await;
+            shared.writer.write(Op::Close).await
+        });
+        if let Err(error) = closing.await {
+            tracing::warn!(%error, "the database was not closed in order");
+        }
     }
 
     /// Answers when the database answers.

@@ -1,10 +1,17 @@
 //! New jobs.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AnyConnection, Arguments, Row};
 
 use super::dialect::{ROWS, Statements};
 use super::writer::{Done, Op};
 use crate::domain::job::NewJob;
+
+/// The submissions among `ops`, in their order.
+pub(super) fn among(ops: &[Op]) -> Vec<&NewJob> {
+    let new = ops.iter().filter_map(|op| if let Op::Submit(job) = op { Some(job) } else { None });
+    new.collect()
+}
 
 /// Inserts every submission among `ops`, many rows to a statement.
 pub(super) async fn all(
@@ -13,39 +20,41 @@ pub(super) async fn all(
     ops: &[Op],
     done: &mut [Done],
 ) -> Result<(), sqlx::Error> {
-    let mut waiting: Vec<(usize, &NewJob)> = Vec::new();
-    for (place, op) in ops.iter().enumerate() {
-        if let Op::Submit(job) = op {
-            waiting.push((place, job));
-        }
-    }
-    let mut rest = waiting.as_slice();
+    let new = among(ops);
+    let mut rest = new.as_slice();
+    let mut given = Vec::with_capacity(new.len());
     for (rows, text) in ROWS.into_iter().zip(&statements.submit) {
         while rest.len() >= rows {
             let (now, later) = rest.split_at(rows);
             rest = later;
-            let ids = insert(connection, text, now).await?;
-            for ((place, _), id) in now.iter().zip(ids) {
-                done[*place].id = id;
-            }
+            let mut values = AnyArguments::default();
+            bind(&mut values, now)?;
+            let rows = sqlx::query_with(text, values).fetch_all(&mut *connection).await?;
+            given.extend(ids(&rows)?);
         }
+    }
+    let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
+    for ((_, done), id) in places.zip(given) {
+        done.id = id;
     }
     Ok(())
 }
 
-/// Gives the ids in the order of the rows: a statement numbers its rows one after the other, but may return them in
-/// any order.
-async fn insert(
-    connection: &mut AnyConnection,
-    text: &super::dialect::Text,
-    jobs: &[(usize, &NewJob)],
-) -> Result<Vec<i64>, sqlx::Error> {
-    let mut query = sqlx::query(text);
-    for (_, job) in jobs {
+/// Binds what a statement of so many rows needs.
+pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob]) -> Result<(), sqlx::Error> {
+    for job in jobs {
         let parameters = serde_json::to_string(&job.parameters).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        query = query.bind(job.priority).bind(job.name.clone()).bind(parameters).bind(job.user_id);
+        values.add(job.priority).map_err(sqlx::Error::Encode)?;
+        values.add(job.name.clone()).map_err(sqlx::Error::Encode)?;
+        values.add(parameters).map_err(sqlx::Error::Encode)?;
+        values.add(job.user_id).map_err(sqlx::Error::Encode)?;
     }
-    let rows = query.fetch_all(connection).await?;
+    Ok(())
+}
+
+/// The ids in the order of the rows: a statement numbers its rows one after the other, but may return them in any
+/// order.
+pub(super) fn ids(rows: &[AnyRow]) -> Result<Vec<i64>, sqlx::Error> {
     let mut ids = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();
     Ok(ids)

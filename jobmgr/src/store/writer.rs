@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::dialect::Statements;
-use super::{StoreError, Swept, attempts, submit};
+use super::{StoreError, Swept, attempts, script, submit};
 use crate::domain::job::{Claim, Finish, JobId, NewJob, Progress};
 
 /// At most this many writes share a transaction.
@@ -21,14 +21,45 @@ const TRIES: u32 = 20;
 /// A write.
 pub(super) enum Op {
     Submit(NewJob),
-    Claim { worker: String, lease: Duration, limit: u32 },
-    Finish { id: JobId, epoch: i64, finish: Arc<Finish>, next: Option<(String, Duration)> },
-    Renew { claims: Vec<(JobId, i64)>, lease: Duration },
-    Progress { id: JobId, epoch: i64, progress: Progress },
-    Release { id: JobId, epoch: i64, delay: Duration },
-    Crashed { id: JobId, epoch: i64, limit: i64 },
-    Sweep { crash_limit: i64 },
-    Bury { worker: String, crash_limit: i64 },
+    Claim {
+        worker: String,
+        lease: Duration,
+        limit: u32,
+    },
+    Finish {
+        id: JobId,
+        epoch: i64,
+        finish: Arc<Finish>,
+        next: Option<(String, Duration)>,
+    },
+    Renew {
+        claims: Vec<(JobId, i64)>,
+        lease: Duration,
+    },
+    Progress {
+        id: JobId,
+        epoch: i64,
+        progress: Progress,
+    },
+    Release {
+        id: JobId,
+        epoch: i64,
+        delay: Duration,
+    },
+    Crashed {
+        id: JobId,
+        epoch: i64,
+        limit: i64,
+    },
+    Sweep {
+        crash_limit: i64,
+    },
+    Bury {
+        worker: String,
+        crash_limit: i64,
+    },
+    /// Closes the connection once everything before it is written.
+    Close,
 }
 
 /// What a write came to; each kind of write fills what it has.
@@ -91,6 +122,9 @@ async fn run(mut requests: mpsc::Receiver<Request>, mut connection: Option<AnyCo
     while requests.recv_many(&mut batch, BATCH).await > 0 {
         let (ops, replies): (Vec<Op>, Vec<_>) = batch.drain(..).map(|request| (request.op, request.reply)).unzip();
         let results = commit_all(&mut connection, &connector, &ops).await;
+        if ops.iter().any(|op| matches!(op, Op::Close)) {
+            close(connection.take()).await;
+        }
         let mut runnable = 0;
         for ((op, reply), result) in ops.iter().zip(replies).zip(results) {
             runnable += result.as_ref().map_or(0, |done| made_runnable(op, done));
@@ -98,6 +132,15 @@ async fn run(mut requests: mpsc::Receiver<Request>, mut connection: Option<AnyCo
             drop(reply.send(result));
         }
         (0..runnable).for_each(|_| connector.work.notify_one());
+    }
+}
+
+/// The last connection to a SQLite file moves its log into it.
+async fn close(connection: Option<AnyConnection>) {
+    if let Some(connection) = connection
+        && let Err(error) = connection.close().await
+    {
+        tracing::warn!(%error, "the database connection was not closed in order");
     }
 }
 
@@ -161,6 +204,9 @@ async fn transaction(
     statements: &Statements,
     ops: &[Op],
 ) -> Result<Vec<Done>, sqlx::Error> {
+    if let Some(done) = script::run(connection, statements, ops).await {
+        return done;
+    }
     sqlx::query(statements.dialect.begin()).execute(&mut *connection).await?;
     let mut done: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
     submit::all(connection, statements, ops, &mut done).await?;

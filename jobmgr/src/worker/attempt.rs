@@ -22,8 +22,10 @@ use crate::runner::{Failure, Request, Runner, Said};
 const OVERTIME: Duration = Duration::from_secs(70);
 /// How long uploads are tried again while the store is away.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
-/// When a job runs again that could not be run, or its result not be stored, now.
+/// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The longest such pause: `AGAIN` doubled so often.
+const DOUBLINGS: u32 = 9;
 /// How often progress is written to the database.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How large a structured output may be.
@@ -71,7 +73,7 @@ pub(super) async fn run(
     };
     let directory = match shared.root.directory(claim, kept.spare.take()) {
         Ok(directory) => directory,
-        Err(error) => return (again(format!("the temporary directory can't be made: {error}")), None),
+        Err(error) => return (again(claim, format!("the temporary directory can't be made: {error}")), None),
     };
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
@@ -83,8 +85,10 @@ pub(super) async fn run(
     (ending, Some(directory))
 }
 
-fn again(why: String) -> Ending {
-    Ending::Release { delay: AGAIN, why }
+/// The job goes back to the queue, for longer each time.
+fn again(claim: &Claim, why: String) -> Ending {
+    let before = u32::try_from(claim.attempt - 1).unwrap_or(0).min(DOUBLINGS);
+    Ending::Release { delay: AGAIN * 2_u32.pow(before), why }
 }
 
 /// The end of a job that was never run.
@@ -140,7 +144,7 @@ impl<'a> Running<'a> {
         request: &Request,
         fence: &CancellationToken,
     ) -> Ran {
-        let mut runner = hand_over(slot.take(), request).await?;
+        let mut runner = hand_over(slot.take(), self.claim, request).await?;
         let result = self.follow(&mut runner, spec, fence).await;
         match &result {
             Ok(Ok(_) | Err(Failure::Invalid(_) | Failure::Executor(_) | Failure::Retry(_))) => *slot = Some(runner),
@@ -148,7 +152,7 @@ impl<'a> Running<'a> {
         }
         match result {
             Ok(Err(Failure::Died(why))) => Err(Ending::Crashed(why)),
-            Ok(Err(Failure::Retry(why))) => Err(again(why)),
+            Ok(Err(Failure::Retry(why))) => Err(again(self.claim, why)),
             // Ended by the worker, not by itself or by request: it is to be run again.
             Ok(Ok(outcome)) if self.shared.ending.is_cancelled() && was_canceled(&outcome) => {
                 Err(Ending::Release { delay: Duration::ZERO, why: "the worker ends".into() })
@@ -192,7 +196,8 @@ impl<'a> Running<'a> {
     }
 
     fn hear(&mut self, said: Said) -> Result<(), Ending> {
-        let full = |error: std::io::Error| again(format!("the job's output can't be kept: {error}"));
+        let claim = self.claim;
+        let full = |error: std::io::Error| again(claim, format!("the job's output can't be kept: {error}"));
         match said {
             Said::Stdout(data) => {
                 self.tell(Live::Stdout(&data));
@@ -277,7 +282,7 @@ impl<'a> Running<'a> {
                 }
                 (Collected { artifacts: Vec::new(), skipped: Vec::new() }, stdout, stderr)
             }
-            Err(Upload::Away(why)) => return again(why),
+            Err(Upload::Away(why)) => return again(self.claim, why),
         };
         info!(job = self.claim.id, name = self.claim.name, attempt = self.claim.attempt, status = %verdict.status,
               error = verdict.error.as_deref().unwrap_or_default(), "ended");
@@ -358,7 +363,7 @@ impl<'a> Running<'a> {
 }
 
 /// Gives the job to the kept runner, or to a new one where there is none or it has died meanwhile.
-async fn hand_over(kept: Option<Runner>, request: &Request) -> Result<Runner, Ending> {
+async fn hand_over(kept: Option<Runner>, claim: &Claim, request: &Request) -> Result<Runner, Ending> {
     if let Some(mut runner) = kept {
         if runner.run(request).await.is_ok() {
             return Ok(runner);
@@ -366,12 +371,12 @@ async fn hand_over(kept: Option<Runner>, request: &Request) -> Result<Runner, En
         end(runner).await;
     }
     let started = Runner::start().await;
-    let mut runner = started.map_err(|error| again(format!("no runner can be started: {error}")))?;
+    let mut runner = started.map_err(|error| again(claim, format!("no runner can be started: {error}")))?;
     match runner.run(request).await {
         Ok(()) => Ok(runner),
         Err(error) => {
             end(runner).await;
-            Err(again(format!("the runner does not take the job: {error}")))
+            Err(again(claim, format!("the runner does not take the job: {error}")))
         }
     }
 }

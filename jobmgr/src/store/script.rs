@@ -1,0 +1,148 @@
+//! Small transactions as one script: begin, a few writes and commit in one turn with the driver.
+//!
+//! Each turn wakes the driver's thread and then ours, which takes longer than the statements do. So writes that need
+//! no look at what an earlier one came to go together, where the database takes several statements with bound values
+//! at once. What can't go together is written step by step.
+
+use futures_util::TryStreamExt;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, Either};
+
+use super::dialect::{ROWS, Statements, Text};
+use super::writer::{Done, Op};
+use super::{attempts, submit};
+use crate::domain::job::NewJob;
+
+/// More statements than this don't save anything by going together, and there would be too many different scripts.
+const MOST: usize = 4;
+
+/// Statements, and the values of all of them in their order.
+type Script<'a> = (Vec<&'a Text>, AnyArguments);
+
+/// What a statement came to.
+#[derive(Default)]
+struct Came {
+    affected: u64,
+    rows: Vec<AnyRow>,
+}
+
+/// Writes `ops` as one script, if they can be; `None` if not, and then nothing was written.
+pub(super) async fn run(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    ops: &[Op],
+) -> Option<Result<Vec<Done>, sqlx::Error>> {
+    if !statements.dialect.takes_scripts() {
+        return None;
+    }
+    let script = match plan(statements, ops)? {
+        Ok(script) => script,
+        Err(error) => return Some(Err(error)),
+    };
+    Some(match execute(connection, statements, script).await {
+        Ok(came) => settle(ops, came),
+        Err(error) => Err(error),
+    })
+}
+
+/// The statements, in the order in which [`settle`] reads what they came to; `None` if `ops` can't go together.
+fn plan<'a>(statements: &'a Statements, ops: &[Op]) -> Option<Result<Script<'a>, sqlx::Error>> {
+    let new = submit::among(ops);
+    let size = ROWS.iter().position(|rows| *rows == new.len());
+    let fits = |op: &Op| match op {
+        Op::Submit(_) => size.is_some(),
+        Op::Claim { .. } => true,
+        Op::Finish { finish, .. } => finish.ended.artifacts.is_empty(),
+        _ => false,
+    };
+    let count = usize::from(!new.is_empty()) + ops.iter().map(statements_of).sum::<usize>();
+    (count <= MOST && ops.iter().all(fits)).then(|| bind(statements, ops, size, &new))
+}
+
+fn statements_of(op: &Op) -> usize {
+    match op {
+        Op::Submit(_) => 0,
+        Op::Finish { next: Some(_), .. } => 2,
+        _ => 1,
+    }
+}
+
+fn bind<'a>(
+    statements: &'a Statements,
+    ops: &[Op],
+    size: Option<usize>,
+    new: &[&NewJob],
+) -> Result<Script<'a>, sqlx::Error> {
+    let mut texts = Vec::with_capacity(MOST);
+    let mut values = AnyArguments::default();
+    if let Some(size) = size {
+        texts.push(&statements.submit[size]);
+        submit::bind(&mut values, new)?;
+    }
+    for op in ops {
+        if let Op::Finish { id, epoch, finish, .. } = op {
+            texts.push(&statements.finish);
+            attempts::bind_finish(&mut values, *id, *epoch, finish)?;
+        }
+        if let Op::Claim { worker, lease, .. } | Op::Finish { next: Some((worker, lease)), .. } = op {
+            let limit = if let Op::Claim { limit, .. } = op { *limit } else { 1 };
+            texts.push(&statements.claim);
+            attempts::bind_claim(&mut values, worker, *lease, limit)?;
+        }
+    }
+    Ok((texts, values))
+}
+
+/// Gives what each statement came to.
+async fn execute(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    (texts, values): Script<'_>,
+) -> Result<Vec<Came>, sqlx::Error> {
+    let mut script = String::from(statements.dialect.begin());
+    for text in texts {
+        script.push_str("; ");
+        script.push_str(text.as_str());
+    }
+    script.push_str("; commit");
+    let query = sqlx::query_with(AssertSqlSafe(script), values);
+    let mut came = vec![Came::default()];
+    // sqlx would rather not promise this of every database; the dialect says that this one does it.
+    #[allow(deprecated)]
+    let mut results = query.fetch_many(connection);
+    while let Some(result) = results.try_next().await? {
+        let Some(last) = came.last_mut() else { continue };
+        match result {
+            Either::Left(done) => {
+                last.affected = done.rows_affected();
+                came.push(Came::default());
+            }
+            Either::Right(row) => last.rows.push(row),
+        }
+    }
+    // Begin is the first.
+    came.remove(0);
+    Ok(came)
+}
+
+fn settle(ops: &[Op], came: Vec<Came>) -> Result<Vec<Done>, sqlx::Error> {
+    let mut came = came.into_iter();
+    let mut next = || came.next().unwrap_or_default();
+    let mut ids = if submit::among(ops).is_empty() { Vec::new() } else { submit::ids(&next().rows)? }.into_iter();
+    let mut all = Vec::with_capacity(ops.len());
+    for op in ops {
+        let mut done = Done::default();
+        match op {
+            Op::Submit(_) => done.id = ids.next().ok_or(sqlx::Error::RowNotFound)?,
+            Op::Finish { next: claim, .. } => {
+                done.moved = next().affected;
+                if claim.is_some() {
+                    done.claims = attempts::claims(next().rows)?;
+                }
+            }
+            _ => done.claims = attempts::claims(next().rows)?,
+        }
+        all.push(done);
+    }
+    Ok(all)
+}
