@@ -102,7 +102,7 @@ fn drain_once(home: &Home, server: &Server, concurrency: usize, jobs: usize) -> 
     let start = Instant::now();
     for id in ids.iter().rev().take(concurrency) {
         while !ended(&mut client, *id) {
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
     jobs as f64 / start.elapsed().as_secs_f64()

@@ -8,13 +8,13 @@ use futures_util::TryStreamExt;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, AssertSqlSafe, Either};
 
-use super::dialect::{ROWS, Statements, Text};
+use super::dialect::{Statements, Text};
 use super::writer::{Done, Op};
 use super::{attempts, submit};
 use crate::domain::job::NewJob;
 
 /// More statements than this don't save anything by going together, and there would be too many different scripts.
-const MOST: usize = 4;
+const MOST: usize = 32;
 
 /// Statements, and the values of all of them in their order.
 type Script<'a> = (Vec<&'a Text>, AnyArguments);
@@ -48,15 +48,13 @@ pub(super) async fn run(
 /// The statements, in the order in which [`settle`] reads what they came to; `None` if `ops` can't go together.
 fn plan<'a>(statements: &'a Statements, ops: &[Op]) -> Option<Result<Script<'a>, sqlx::Error>> {
     let new = submit::among(ops);
-    let size = ROWS.iter().position(|rows| *rows == new.len());
     let fits = |op: &Op| match op {
-        Op::Submit(_) => size.is_some(),
-        Op::Claim { .. } => true,
+        Op::Submit(_) | Op::Claim { .. } => true,
         Op::Finish { finish, .. } => finish.ended.artifacts.is_empty(),
         _ => false,
     };
-    let count = usize::from(!new.is_empty()) + ops.iter().map(statements_of).sum::<usize>();
-    (count <= MOST && ops.iter().all(fits)).then(|| bind(statements, ops, size, &new))
+    let count = submit::pieces(new.len()).count() + ops.iter().map(statements_of).sum::<usize>();
+    (count <= MOST && ops.iter().all(fits)).then(|| bind(statements, ops, &new))
 }
 
 fn statements_of(op: &Op) -> usize {
@@ -67,18 +65,11 @@ fn statements_of(op: &Op) -> usize {
     }
 }
 
-fn bind<'a>(
-    statements: &'a Statements,
-    ops: &[Op],
-    size: Option<usize>,
-    new: &[&NewJob],
-) -> Result<Script<'a>, sqlx::Error> {
+fn bind<'a>(statements: &'a Statements, ops: &[Op], new: &[&NewJob]) -> Result<Script<'a>, sqlx::Error> {
     let mut texts = Vec::with_capacity(MOST);
     let mut values = AnyArguments::default();
-    if let Some(size) = size {
-        texts.push(&statements.submit[size]);
-        submit::bind(&mut values, new)?;
-    }
+    submit::bind(&mut values, new)?;
+    texts.extend(submit::pieces(new.len()).map(|size| &statements.submit[size]));
     for op in ops {
         if let Op::Finish { id, epoch, finish, .. } = op {
             texts.push(&statements.finish);
@@ -128,7 +119,11 @@ async fn execute(
 fn settle(ops: &[Op], came: Vec<Came>) -> Result<Vec<Done>, sqlx::Error> {
     let mut came = came.into_iter();
     let mut next = || came.next().unwrap_or_default();
-    let mut ids = if submit::among(ops).is_empty() { Vec::new() } else { submit::ids(&next().rows)? }.into_iter();
+    let mut ids = Vec::new();
+    for _ in submit::pieces(submit::among(ops).len()) {
+        ids.extend(submit::ids(&next().rows)?);
+    }
+    let mut ids = ids.into_iter();
     let mut all = Vec::with_capacity(ops.len());
     for op in ops {
         let mut done = Done::default();

@@ -23,15 +23,13 @@ pub(super) async fn all(
     let new = among(ops);
     let mut rest = new.as_slice();
     let mut given = Vec::with_capacity(new.len());
-    for (rows, text) in ROWS.into_iter().zip(&statements.submit) {
-        while rest.len() >= rows {
-            let (now, later) = rest.split_at(rows);
-            rest = later;
-            let mut values = AnyArguments::default();
-            bind(&mut values, now)?;
-            let rows = sqlx::query_with(text, values).fetch_all(&mut *connection).await?;
-            given.extend(ids(&rows)?);
-        }
+    for size in pieces(new.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let mut values = AnyArguments::default();
+        bind(&mut values, now)?;
+        let rows = sqlx::query_with(&statements.submit[size], values).fetch_all(&mut *connection).await?;
+        given.extend(ids(&rows)?);
     }
     let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
     for ((_, done), id) in places.zip(given) {
@@ -40,7 +38,16 @@ pub(super) async fn all(
     Ok(())
 }
 
-/// Binds what a statement of so many rows needs.
+/// So many rows as statements of the sizes that there are: places in [`ROWS`], largest first.
+pub(super) fn pieces(mut rows: usize) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let size = ROWS.iter().position(|size| *size <= rows)?;
+        rows -= ROWS[size];
+        Some(size)
+    })
+}
+
+/// Binds what statements for these jobs need.
 pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob]) -> Result<(), sqlx::Error> {
     for job in jobs {
         let parameters = serde_json::to_string(&job.parameters).map_err(|error| sqlx::Error::Encode(error.into()))?;

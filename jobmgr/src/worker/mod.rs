@@ -128,7 +128,8 @@ impl Worker {
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),
         });
-        let slots = (0..shared.parts.config.concurrency).map(|_| tokio::spawn(slot::run(Arc::clone(&shared))));
+        let thread = own_thread().map_err(|error| format!("the worker's thread can't be started: {error}"))?;
+        let slots = (0..shared.parts.config.concurrency).map(|_| thread.spawn(slot::run(Arc::clone(&shared))));
         let slots = slots.collect();
         let keepers = vec![
             tokio::spawn(leases::renew(Arc::clone(&shared))),
@@ -160,6 +161,16 @@ impl Worker {
         self.keepers.iter().for_each(JoinHandle::abort);
         self.shared.root.remove();
     }
+}
+
+/// A thread with a runtime of its own, for the slots: what wakes them wakes no other thread, and jobs that write much
+/// don't slow the API down. It ends with the process.
+fn own_thread() -> std::io::Result<tokio::runtime::Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let forever = move || runtime.block_on(std::future::pending::<()>());
+    std::thread::Builder::new().name("worker".into()).spawn(forever)?;
+    Ok(handle)
 }
 
 /// Takes back jobs whose lease has run out, whoever held it.
