@@ -1,4 +1,4 @@
-/* Rust's standard library takes its random bytes from bcryptprimitives.dll, which Wine has only since version 9.
+/* Rust's standard library takes its random bytes from bcryptprimitives.dll, which Wine 8 lacks.
    Built by .ci/windows where Wine lacks it; bcrypt.dll, which it has, does the work. */
 #include <windows.h>
 #include <bcrypt.h>
