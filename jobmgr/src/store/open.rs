@@ -70,10 +70,23 @@ fn sqlite_file(config: &config::Database) -> Result<PathBuf, StoreError> {
 /// A connection with its session set.
 pub(super) async fn connect(options: &AnyConnectOptions, dialect: Dialect) -> Result<AnyConnection, sqlx::Error> {
     let mut connection = AnyConnection::connect_with(options).await?;
-    for statement in dialect.session() {
-        sqlx::query(*statement).execute(&mut connection).await?;
-    }
+    set_session(&mut connection, dialect).await?;
     Ok(connection)
+}
+
+/// SQLite refuses to change to WAL while another connection looks at the file, without waiting for it.
+async fn set_session(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
+    for statement in dialect.session() {
+        let mut tries = 0;
+        while let Err(error) = sqlx::query(*statement).execute(&mut *connection).await {
+            tries += 1;
+            if tries == 200 || !StoreError::is_conflict(&error) {
+                return Err(error);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    Ok(())
 }
 
 async fn readers(options: AnyConnectOptions, dialect: Dialect) -> Result<sqlx::AnyPool, StoreError> {
@@ -83,14 +96,7 @@ async fn readers(options: AnyConnectOptions, dialect: Dialect) -> Result<sqlx::A
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                for statement in dialect.session() {
-                    sqlx::query(*statement).execute(&mut *connection).await?;
-                }
-                Ok(())
-            })
-        });
+        .after_connect(move |connection, _| Box::pin(set_session(connection, dialect)));
     Ok(pool.connect_with(options).await?)
 }
 
