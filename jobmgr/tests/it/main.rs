@@ -1,6 +1,7 @@
 //! The whole of jobmgr against the real thing; mirrors `src`.
 
 mod blobs;
+mod cli;
 mod http;
 mod store;
 mod support;
