@@ -15,3 +15,14 @@ mod zoo;
 // Links, FIFOs and POSIX shells.
 #[cfg(target_os = "linux")]
 mod output;
+// POSIX shells; in jobspecs, links and FIFOs too.
+#[cfg(target_os = "linux")]
+mod concurrency;
+#[cfg(target_os = "linux")]
+mod jobspecs;
+// Signals and POSIX shells.
+#[cfg(target_os = "linux")]
+mod run;
+// The samples need a POSIX shell.
+#[cfg(target_os = "linux")]
+mod samples;
