@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::collect::{self, CollectError, Collected};
 use super::output::Output;
 use super::verdict::Verdict;
-use super::workspace::Directory;
+use super::workspace::{Directory, Spare};
 use super::{Live, Shared, given};
 use crate::blobs::BlobError;
 use crate::domain::job::{Claim, Ended, Finish, Log, Progress, Reason, Status};
@@ -41,6 +41,13 @@ pub(super) enum Ending {
     Fenced,
 }
 
+/// What a slot keeps from one attempt to the next.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) runner: Option<Runner>,
+    pub(super) spare: Option<Spare>,
+}
+
 /// Where the objects of an attempt are in the store.
 pub(super) fn key_prefix(claim: &Claim, attempt: i64) -> String {
     format!("jobs/{}/{attempt}", claim.id)
@@ -49,7 +56,7 @@ pub(super) fn key_prefix(claim: &Claim, attempt: i64) -> String {
 /// Runs the claim; gives its end, and its directory, which is still there.
 pub(super) async fn run(
     shared: &Arc<Shared>,
-    runner: &mut Option<Runner>,
+    kept: &mut Kept,
     claim: &Claim,
     fence: &CancellationToken,
 ) -> (Ending, Option<Directory>) {
@@ -62,13 +69,13 @@ pub(super) async fn run(
         Ok(env) => env,
         Err(verdict) => return (ended_early(claim, verdict), None),
     };
-    let directory = match shared.root.directory(claim) {
+    let directory = match shared.root.directory(claim, kept.spare.take()) {
         Ok(directory) => directory,
         Err(error) => return (again(format!("the temporary directory can't be made: {error}")), None),
     };
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
-    let said = running.run(runner, &spec, &request, fence).await;
+    let said = running.run(&mut kept.runner, &spec, &request, fence).await;
     let ending = match said {
         Ok(outcome) => running.collect(&spec, outcome, &directory, fence).await,
         Err(ending) => ending,

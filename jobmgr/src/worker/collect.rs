@@ -27,7 +27,8 @@ mod platform;
 #[path = "collect/windows.rs"]
 mod platform;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 /// Uploads at once: a small file costs a round trip or a sync, and hardly any bytes.

@@ -26,7 +26,8 @@ pub mod platform;
 pub mod remove;
 /// Claim after claim.
 mod slot;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod test_rights;
 /// What an outcome means for the job.
 mod verdict;

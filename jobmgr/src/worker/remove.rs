@@ -7,7 +7,8 @@ mod platform;
 #[path = "remove/windows.rs"]
 mod platform;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "remove/tests.rs"]
 mod tests;
 

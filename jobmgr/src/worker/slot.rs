@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::attempt::{self, Ending};
+use super::attempt::{self, Ending, Kept};
+use super::leases::Hold;
 use super::{CRASH_LIMIT, Shared};
 use crate::domain::job::{Claim, Finish};
 use crate::runner::Runner;
@@ -16,18 +17,26 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Works until the worker drains.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut runner = None;
+    let mut kept = Kept::default();
     let mut claimed = None;
-    while let Some(claim) = next(&shared, claimed.take()).await {
-        claimed = work(&shared, &mut runner, claim).await;
+    while let Some(held) = next(&shared, claimed.take()).await {
+        claimed = work(&shared, &mut kept, held).await;
     }
-    if let Some(runner) = runner {
+    if let Some(runner) = kept.runner {
         Runner::end(runner).await;
     }
 }
 
+/// A claim, and its lease, which is renewed from the moment that it is made.
+type Held = (Claim, Hold);
+
+fn hold(shared: &Shared, claim: Claim) -> Held {
+    let hold = shared.leases.hold(&claim);
+    (claim, hold)
+}
+
 /// The claim at hand, or the next one; `None` when the worker drains.
-async fn next(shared: &Shared, claimed: Option<Claim>) -> Option<Claim> {
+async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
     let config = &shared.parts.config;
     if claimed.is_some() {
         return claimed;
@@ -38,7 +47,7 @@ async fn next(shared: &Shared, claimed: Option<Claim>) -> Option<Claim> {
         tokio::pin!(signal);
         signal.as_mut().enable();
         match shared.parts.store.claim(&shared.root.id, config.lease, 1).await {
-            Ok(mut claims) if !claims.is_empty() => return claims.pop(),
+            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim)),
             Ok(_) => {}
             Err(error) => warn!(%error, "can't claim"),
         }
@@ -53,21 +62,22 @@ async fn next(shared: &Shared, claimed: Option<Claim>) -> Option<Claim> {
 }
 
 /// Runs a claim to its end; gives the claim that was made with it.
-async fn work(shared: &Arc<Shared>, runner: &mut Option<Runner>, claim: Claim) -> Option<Claim> {
-    let hold = shared.leases.hold(&claim);
-    let (ending, directory) = attempt::run(shared, runner, &claim, &hold.fence).await;
+async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Option<Held> {
+    let (ending, directory) = attempt::run(shared, kept, &claim, &hold.fence).await;
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);
             let removal = async {
-                if let Some(directory) = directory {
-                    directory.remove(&shared.parts.config, finish.status).await;
+                match directory {
+                    Some(directory) => directory.remove(&shared.parts.config, finish.status).await,
+                    None => None,
                 }
             };
             // The commit waits for the disk; the directory goes meanwhile.
-            let (next, ()) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence), removal);
+            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence), removal);
+            kept.spare = spare;
             if claim.attempt > 1 {
-                forget_earlier(shared, &claim).await;
+                tokio::spawn(forget_earlier(Arc::clone(shared), claim));
             }
             return next;
         }
@@ -90,7 +100,7 @@ async fn work(shared: &Arc<Shared>, runner: &mut Option<Runner>, claim: Claim) -
         }
     };
     if let Some(directory) = directory {
-        directory.discard().await;
+        kept.spare = directory.discard().await;
     }
     next
 }
@@ -101,14 +111,14 @@ async fn finish(
     claim: &Claim,
     finish: &Arc<Finish>,
     fence: &tokio_util::sync::CancellationToken,
-) -> Option<Claim> {
+) -> Option<Held> {
     let config = &shared.parts.config;
     let done = until_done(shared, fence, || {
         let next = (!shared.draining.is_cancelled()).then_some((shared.root.id.as_str(), config.lease));
         shared.parts.store.finish(claim, Arc::clone(finish), next)
     });
     match done.await {
-        Some(Some(mut next)) => next.pop(),
+        Some(Some(mut next)) => next.pop().map(|claim| hold(shared, claim)),
         Some(None) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             let prefix = attempt::key_prefix(claim, claim.attempt);
@@ -144,9 +154,9 @@ async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
 }
 
 /// Removes what earlier attempts uploaded before they died.
-async fn forget_earlier(shared: &Shared, claim: &Claim) {
+async fn forget_earlier(shared: Arc<Shared>, claim: Claim) {
     for attempt in 1..claim.attempt {
-        if let Err(error) = shared.parts.blobs.delete_prefix(&attempt::key_prefix(claim, attempt)).await {
+        if let Err(error) = shared.parts.blobs.delete_prefix(&attempt::key_prefix(&claim, attempt)).await {
             warn!(job = claim.id, attempt, %error, "objects of an earlier attempt stay for now");
         }
     }

@@ -337,7 +337,7 @@ fn what_may_not_be_read_is_skipped() {
         attempt.write("file", "x");
         attempt.write("plain", "x");
         for closed in ["file", "closed"] {
-            fs::set_permissions(attempt.path(closed), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(attempt.path(closed), fs::Permissions::from_mode(0o000)).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let collected = runtime.block_on(attempt.collected());

@@ -1,6 +1,8 @@
 //! Linux: the boot clock, orphans, and strays of workers that died.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +10,18 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::runner::platform::with_runners;
+
+/// Makes a directory that only its owner may enter.
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(PRIVATE).create(path)
+}
+
+/// Whether a directory is still as [`private_dir`] made it.
+pub(super) fn is_private(found: &fs::Metadata) -> bool {
+    found.mode() & 0o7777 == PRIVATE && found.uid() == rustix::process::geteuid().as_raw()
+}
+
+const PRIVATE: u32 = 0o700;
 
 /// Time since the machine started, time asleep included: what a lease is measured with.
 pub(super) fn since_boot() -> Duration {

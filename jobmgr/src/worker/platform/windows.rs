@@ -6,6 +6,16 @@ use std::time::{Duration, Instant};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// Makes a directory; its rights are those of the folder for temporary files, which is the user's own.
+pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(path)
+}
+
+/// Whether a directory is still as [`private_dir`] made it.
+pub(super) fn is_private(found: &std::fs::Metadata) -> bool {
+    !found.permissions().readonly()
+}
+
 /// Time since this process started; Windows counts time asleep in it.
 pub(super) fn since_boot() -> Duration {
     START.elapsed()

@@ -2,8 +2,10 @@
 
 /// A small blocking HTTP client.
 pub mod client;
-/// What runs on this machine.
+/// Jobs' processes, found by what their environment names.
 #[cfg(target_os = "linux")]
 pub mod processes;
+/// A real S3 server.
+pub mod s3;
 /// A real jobmgr process.
 pub mod server;

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# Runs the steps, each under a heading, and tells at the end how each went and how long it took.
+
+step_results=()
+steps_failed=0
+
+# run_step NAME: calls the function step_NAME, with - as _. The steps after one that failed run too.
+run_step() {
+    local status began=$SECONDS result
+    printf '\n========== %s ==========\n' "$1"
+    # As part of a condition, a function would go on after a failure, whatever set -e says.
+    set +e
+    (
+        set -e
+        cd "$root"
+        "step_${1//-/_}"
+    )
+    status=$?
+    set -e
+    case $status in
+        0) result=ok ;;
+        "$skipped") result='not run' ;;
+        *)
+            result="FAILED ($status)"
+            steps_failed=$((steps_failed + 1))
+            ;;
+    esac
+    step_results+=("$(printf '%-10s %5d s  %s' "$1" $((SECONDS - began)) "$result")")
+    echo "---------- $1: $result, $((SECONDS - began)) s"
+}
+
+# Ends the script.
+report_steps() {
+    printf '\n========== summary ==========\n'
+    printf '%s\n' "${step_results[@]}" "$(printf '%-10s %5d s' total "$SECONDS")"
+    [ "$steps_failed" -eq 0 ]
+}
