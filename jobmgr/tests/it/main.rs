@@ -4,18 +4,31 @@
 #![allow(clippy::unwrap_used)]
 
 mod blobs;
+mod cli;
 mod collect;
 mod http;
 mod papers;
 mod store;
 mod support;
 
+// POSIX shells.
+#[cfg(target_os = "linux")]
+mod concurrency;
+// POSIX shells, links and FIFOs.
+#[cfg(target_os = "linux")]
+mod jobspecs;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;
-// Processes of a POSIX shell.
-#[cfg(target_os = "linux")]
-mod zoo;
-// Links, FIFOs and POSIX shells.
+// POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
+// POSIX shells and signals.
+#[cfg(target_os = "linux")]
+mod run;
+// The samples need a POSIX shell.
+#[cfg(target_os = "linux")]
+mod samples;
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
+mod zoo;

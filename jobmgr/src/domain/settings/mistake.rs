@@ -62,8 +62,21 @@ impl std::error::Error for Mistake {}
 pub(super) fn of_serde(text: &str) -> String {
     match text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         Some(key) => format!("key '{key}' is missing"),
-        None => one_line(text),
+        None => in_words(one_line(text)),
     }
+}
+
+/// Rust's names of types are not those of who writes settings.
+fn in_words(text: String) -> String {
+    let Some((before, kind)) = text.rsplit_once("expected ") else { return text };
+    let words = match kind {
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        _ => return text,
+    };
+    format!("{before}expected {words}")
 }
 
 /// Texts of others on one line.
