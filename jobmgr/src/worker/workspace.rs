@@ -180,7 +180,7 @@ impl Directory {
         let artifacts = self.artifacts();
         for folder in [&self.path, &artifacts] {
             let found = fs::symlink_metadata(folder)?;
-            if !found.is_dir() || !platform::is_private(&found) {
+            if !found.is_dir() || !platform::is_private(folder, &found) {
                 return Ok(false);
             }
         }

@@ -251,6 +251,42 @@ fn failed_and_timed_out_jobs_leave_their_artifacts_too() {
 }
 
 #[test]
+fn each_job_gets_its_directory_as_new() {
+    let home = Home::new("");
+    let look = "out=[]\n\
+        for path in ['.','artifacts']: out.append((oct(os.stat(path).st_mode), sorted(os.listdir(path)), os.listxattr(path)))\n\
+        assert os.path.samefile('artifacts', env['JOBMGR_ARTIFACTS_DIR'])\n\
+        print(out, os.environ['JOBMGR_JOB_ID'] in os.getcwd())";
+    python(&home, "look", look, "");
+    let leavings = [
+        "pass",
+        "open('.hidden','w')",
+        "open('artifacts/.hidden','w')",
+        "os.chmod('.',0o777)",
+        "os.chmod('artifacts',0o2700)",
+        "os.mkdir('artifacts/empty')",
+        "os.rmdir('artifacts')",
+        "os.rmdir('artifacts'); open('artifacts','w')",
+        "os.rmdir('artifacts'); os.symlink('/tmp','artifacts')",
+        "os.rmdir('artifacts'); os.rmdir(os.getcwd())",
+        "os.setxattr('.','user.from',b'another job')",
+        "os.setxattr('artifacts','user.from',b'another job')",
+    ];
+    for (n, leave) in leavings.iter().enumerate() {
+        python(&home, &format!("leave{n}"), leave, "");
+    }
+    let server = home.serve();
+    let new = "[('0o40700', ['artifacts'], []), ('0o40700', [], [])] True\n";
+    assert_eq!(server.run("look", json!({})).result, new);
+    for (n, leave) in leavings.iter().enumerate() {
+        let left = server.run(&format!("leave{n}"), json!({}));
+        assert_eq!(left.status, "completed", "{leave}: {left:?}");
+        assert_eq!(server.run("look", json!({})).result, new, "after {leave}");
+    }
+    eventually("nothing is left", || home.left_of_jobs().is_empty());
+}
+
+#[test]
 fn the_folder_of_a_failed_job_stays_for_a_while() {
     let home = Home::new("[Worker]\nKeepFailed = \"3s\"");
     home.sh("fails", "echo evidence > evidence; pwd; exit 1", "");

@@ -43,17 +43,7 @@ fn assert_nothing_left(home: &Home, server: &Server, pids: &[u32]) {
     assert_eq!(runners.len(), 1, "{runners:?}");
     assert!(children(runners[0]).is_empty(), "not even a zombie");
     // The directory goes while the end is written, so it may be a moment later.
-    crate::support::server::eventually("the directory is gone", || job_directories(home).is_empty());
-}
-
-/// What is in the worker's root.
-fn job_directories(home: &Home) -> Vec<String> {
-    let left = home.left_in_tmp();
-    let [root] = &left.iter().filter(|name| !name.ends_with(".lock")).collect::<Vec<_>>()[..] else {
-        panic!("{left:?}")
-    };
-    let entries = std::fs::read_dir(home.path("tmp").join(root)).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    crate::support::server::eventually("the directory is gone", || home.left_of_jobs().is_empty());
 }
 
 #[test]
@@ -170,7 +160,7 @@ fn gigabytes_of_output_cost_no_memory() {
     assert!(beginning.starts_with("beginning\n0123456789abcde\n"));
     assert!(end.ends_with("0123456789abcde\nthe end\n"), "{:?}", &end[end.len() - 40..]);
     assert_eq!(beginning.len(), 1 << 19);
-    assert!(job_directories(&home).is_empty());
+    assert!(home.left_of_jobs().is_empty());
 }
 
 #[test]

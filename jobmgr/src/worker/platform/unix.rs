@@ -17,8 +17,21 @@ pub(super) fn private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Whether a directory is still as [`private_dir`] made it.
-pub(super) fn is_private(found: &fs::Metadata) -> bool {
-    found.mode() & 0o7777 == PRIVATE && found.uid() == rustix::process::geteuid().as_raw()
+pub(super) fn is_private(path: &Path, found: &fs::Metadata) -> bool {
+    found.mode() & 0o7777 == PRIVATE && found.uid() == rustix::process::geteuid().as_raw() && !is_marked(path)
+}
+
+/// Whether somebody has set attributes or access lists; the system's own labels (`security.`) don't count.
+fn is_marked(path: &Path) -> bool {
+    let mut names = [0; 1024];
+    match rustix::fs::llistxattr(path, &mut names) {
+        Ok(length) => {
+            let mut names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            names.any(|name| !name.starts_with(b"security."))
+        }
+        Err(rustix::io::Errno::NOTSUP) => false,
+        Err(_) => true,
+    }
 }
 
 const PRIVATE: u32 = 0o700;

@@ -58,10 +58,8 @@ fn assert_nothing_left(home: &Home, servers: usize) {
     eventually("no process of a job is left", || of_jobs(home.dir.path()).is_empty());
     let left = home.left_in_tmp();
     assert_eq!(left.len(), 2 * servers, "{left:?}");
-    for root in left.iter().filter(|name| !name.ends_with(".lock")) {
-        let inside = entries(&home.path("tmp").join(root));
-        assert!(inside.is_empty(), "{inside:?}");
-    }
+    let of_jobs = home.left_of_jobs();
+    assert!(of_jobs.is_empty(), "{of_jobs:?}");
 }
 
 fn assert_gone(pids: &[u32]) {

@@ -112,6 +112,23 @@ impl Home {
         runtime.block_on(async { Store::open(&database).await.unwrap().job(id).await.unwrap().unwrap() })
     }
 
+    /// What jobs have left below the servers' folders for temporary directories: anything but empty directories that
+    /// are kept for the next job.
+    pub fn left_of_jobs(&self) -> Vec<PathBuf> {
+        let names = |folder: &Path| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect()
+        };
+        let is_spare = |path: &PathBuf| {
+            let artifacts = path.join("artifacts");
+            path.extension().is_some_and(|end| end == "spare")
+                && names(path) == [artifacts.clone()]
+                && names(&artifacts).is_empty()
+        };
+        let roots = names(&self.path("tmp"));
+        roots.iter().flat_map(|root| names(root)).filter(|path| !is_spare(path)).collect()
+    }
+
     /// What is left in the folder for temporary directories.
     pub fn left_in_tmp(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path("tmp")).unwrap();
