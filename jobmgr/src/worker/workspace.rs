@@ -58,7 +58,14 @@ impl Root {
         if spare.is_some_and(|spare| fs::rename(spare.path, &path).is_ok()) {
             return Ok(Directory { path });
         }
-        platform::private_dir(&path)?;
+        if let Err(error) = platform::private_dir(&path) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // Whoever cleans up temporary files has taken the root for one.
+            platform::private_dir(&self.path)?;
+            platform::private_dir(&path)?;
+        }
         platform::private_dir(&path.join("artifacts"))?;
         Ok(Directory { path })
     }

@@ -14,6 +14,9 @@ mod support;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;
+// POSIX shells, python3 for its sqlite3, and /proc.
+#[cfg(target_os = "linux")]
+mod faults;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod jobspecs;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
@@ -99,6 +99,7 @@ pub(super) fn become_runner() -> io::Result<(File, File)> {
     let null = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     fcntl_setfd(&null, FdFlags::CLOEXEC)?;
+    hide_strangers();
     // The leader of a session can't become one again: that is fine.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -106,6 +107,20 @@ pub(super) fn become_runner() -> io::Result<(File, File)> {
     drop(std::fs::write("/proc/self/oom_score_adj", "300"));
     let line = File::from(line);
     Ok((line.try_clone()?, line))
+}
+
+/// Keeps files from the jobs that whoever started the server left open in it.
+fn hide_strangers() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    for entry in open.flatten() {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if number > 2 {
+            // SAFETY: it was open just now, and no other thread is there yet that could have closed it.
+            #[allow(unsafe_code)]
+            let stranger = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = fcntl_setfd(stranger, FdFlags::CLOEXEC);
+        }
+    }
 }
 
 /// Ends this process without running anything more.
