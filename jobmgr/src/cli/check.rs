@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 
 /// Looks at everything; exit status 1 when something is wrong, 2 when it is the configuration.
@@ -30,7 +31,7 @@ fn say(what: &str, found: Result<String, String>) -> bool {
 }
 
 fn jobspecs(config: &Config) -> bool {
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let listed = jobspecs.list();
     if listed.is_empty() {
         let folder = jobspecs.folder().display();

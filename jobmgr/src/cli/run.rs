@@ -17,6 +17,7 @@ use crate::blobs::Blobs;
 use crate::config::{self, Config};
 use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{self, Live, Tap, Worker};
 
@@ -53,7 +54,7 @@ pub(super) async fn run(what: Run) -> ExitCode {
 async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
     let store = scratch_store(scratch.path()).await?;
     let blobs = scratch_blobs(scratch.path())?;

@@ -13,6 +13,7 @@ use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::http::{self, Api};
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{self, Worker};
 
@@ -34,7 +35,7 @@ async fn serve_with(config: Config) -> Result<(), String> {
     let listener = bind(&config).await?;
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let api = Api {
         store: store.clone(),
