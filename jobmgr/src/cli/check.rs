@@ -1,7 +1,9 @@
 //! `jobmgr check`: one line for each thing, and what is wrong with it.
 
+use std::io::stdout;
 use std::process::ExitCode;
 
+use super::say;
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
@@ -15,17 +17,17 @@ pub(super) async fn check() -> ExitCode {
         Err(code) => return code,
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
-    let mut sound = say("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
     sound &= jobspecs(&config);
-    sound &= say("database", database(&config).await);
-    sound &= say("store", store(&config).await);
+    sound &= tell("database", database(&config).await);
+    sound &= tell("store", store(&config).await);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn say(what: &str, found: Result<String, String>) -> bool {
+fn tell(what: &str, found: Result<String, String>) -> bool {
     match &found {
-        Ok(fact) => println!("ok     {what}: {fact}"),
-        Err(why) => println!("WRONG  {what}: {why}"),
+        Ok(fact) => say(stdout(), format_args!("ok     {what}: {fact}")),
+        Err(why) => say(stdout(), format_args!("WRONG  {what}: {why}")),
     }
     found.is_ok()
 }
@@ -35,7 +37,7 @@ fn jobspecs(config: &Config) -> bool {
     let listed = jobspecs.list();
     if listed.is_empty() {
         let folder = jobspecs.folder().display();
-        return say("jobspecs", Ok(format!("none in {folder}/ yet")));
+        return tell("jobspecs", Ok(format!("none in {folder}/ yet")));
     }
     let mut sound = true;
     for (name, spec) in listed {
@@ -43,7 +45,7 @@ fn jobspecs(config: &Config) -> bool {
             let about = spec.description.as_deref().unwrap_or("no description");
             format!("runs {} with executor {}: {about}", spec.command, spec.executor)
         });
-        sound &= say(&format!("jobspec {name}"), found);
+        sound &= tell(&format!("jobspec {name}"), found);
     }
     sound
 }

@@ -1,5 +1,6 @@
 //! `jobmgr serve`: the API and a worker, in one process.
 
+use std::io::stdout;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::signals::Stops;
-use super::{BAD_CONFIG, complain};
+use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::http::{self, Api};
@@ -88,16 +89,16 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
 }
 
 fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs) {
-    println!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("  try it in a browser: http://{address}/docs");
+    say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
+    say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
     let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());
     let names: Vec<String> = loaded.into_iter().map(|(name, _)| name).collect();
     if names.is_empty() {
-        println!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display());
+        say(stdout(), format_args!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display()));
     } else {
-        println!("  jobspecs: {}", names.join(", "));
+        say(stdout(), format_args!("  jobspecs: {}", names.join(", ")));
     }
     for (_, mistake) in broken {
-        println!("  can't be used: {}", mistake.err().unwrap_or_default());
+        say(stdout(), format_args!("  can't be used: {}", mistake.err().unwrap_or_default()));
     }
 }

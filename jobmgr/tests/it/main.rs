@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blobs;
+mod cli;
 mod collect;
 mod http;
 mod papers;
