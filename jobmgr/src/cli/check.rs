@@ -59,6 +59,12 @@ async fn database(config: &Config) -> Result<String, String> {
 
 async fn store(config: &Config) -> Result<String, String> {
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    blobs.check().await.map_err(|error| format!("{}: {error}", blobs.describe()))?;
-    Ok(format!("{} can be written, read and deleted from", blobs.describe()))
+    let place = blobs.describe();
+    blobs.check().await.map_err(|error| at(&place, error.to_string()))?;
+    Ok(format!("{place} can be written, read and deleted from"))
+}
+
+/// Most errors of a store name the place themselves.
+fn at(place: &str, error: String) -> String {
+    if error.contains(place) { error } else { format!("{place}: {error}") }
 }

@@ -35,6 +35,19 @@ fn check_tells_an_executor_that_is_not_there() {
 }
 
 #[test]
+fn check_names_the_store_once() {
+    // Nothing listens on port 1.
+    let home = Home::new(
+        "[Storage]\nURL = \"s3://bucket/prefix\"\n[Storage.Options]\nendpoint = \"http://127.0.0.1:1\"\n\
+         region = \"r\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n",
+    );
+    let (output, out, _) = output(home.jobmgr(&["check"]));
+    assert_eq!(output.status.code(), Some(1));
+    let line = out.lines().find(|line| line.contains(" store: ")).unwrap();
+    assert!(line.starts_with("WRONG") && line.matches("s3://bucket/prefix").count() == 1, "{line}");
+}
+
+#[test]
 fn serve_begins_with_where_it_listens() {
     let home = Home::new("");
     let server = home.serve();
