@@ -1,10 +1,13 @@
 //! `jobmgr check`: one line for each thing, and what is wrong with it.
 
+use std::io::stdout;
 use std::process::ExitCode;
 
+use super::say;
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 
 /// Looks at everything; exit status 1 when something is wrong, 2 when it is the configuration.
@@ -14,27 +17,27 @@ pub(super) async fn check() -> ExitCode {
         Err(code) => return code,
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
-    let mut sound = say("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
     sound &= jobspecs(&config);
-    sound &= say("database", database(&config).await);
-    sound &= say("store", store(&config).await);
+    sound &= tell("database", database(&config).await);
+    sound &= tell("store", store(&config).await);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn say(what: &str, found: Result<String, String>) -> bool {
+fn tell(what: &str, found: Result<String, String>) -> bool {
     match &found {
-        Ok(fact) => println!("ok     {what}: {fact}"),
-        Err(why) => println!("WRONG  {what}: {why}"),
+        Ok(fact) => say(stdout(), format_args!("ok     {what}: {fact}")),
+        Err(why) => say(stdout(), format_args!("WRONG  {what}: {why}")),
     }
     found.is_ok()
 }
 
 fn jobspecs(config: &Config) -> bool {
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let listed = jobspecs.list();
     if listed.is_empty() {
         let folder = jobspecs.folder().display();
-        return say("jobspecs", Ok(format!("none in {folder}/ yet")));
+        return tell("jobspecs", Ok(format!("none in {folder}/ yet")));
     }
     let mut sound = true;
     for (name, spec) in listed {
@@ -42,7 +45,7 @@ fn jobspecs(config: &Config) -> bool {
             let about = spec.description.as_deref().unwrap_or("no description");
             format!("runs {} with executor {}: {about}", spec.command, spec.executor)
         });
-        sound &= say(&format!("jobspec {name}"), found);
+        sound &= tell(&format!("jobspec {name}"), found);
     }
     sound
 }
@@ -56,6 +59,12 @@ async fn database(config: &Config) -> Result<String, String> {
 
 async fn store(config: &Config) -> Result<String, String> {
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    blobs.check().await.map_err(|error| format!("{}: {error}", blobs.describe()))?;
-    Ok(format!("{} can be written, read and deleted from", blobs.describe()))
+    let place = blobs.describe();
+    blobs.check().await.map_err(|error| at(&place, error.to_string()))?;
+    Ok(format!("{place} can be written, read and deleted from"))
+}
+
+/// Most errors of a store name the place themselves.
+fn at(place: &str, error: String) -> String {
+    if error.contains(place) { error } else { format!("{place}: {error}") }
 }

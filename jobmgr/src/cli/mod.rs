@@ -13,6 +13,7 @@ mod serve;
 /// What asks the program to stop.
 mod signals;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -106,9 +107,14 @@ fn start_logs(format: LogFormat, level: &str) {
     }
 }
 
+/// Writes a line. That its reader is gone (`| head`) is no failure and stops nothing; `println!` would panic.
+fn say(mut to: impl Write, line: impl std::fmt::Display) {
+    drop(writeln!(to, "{line}").and_then(|()| to.flush()));
+}
+
 /// One line to standard error.
 fn complain(what: &str, status: u8) -> ExitCode {
-    eprintln!("jobmgr: {what}");
+    say(std::io::stderr(), format_args!("jobmgr: {what}"));
     ExitCode::from(status)
 }
 

@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 /// Prints it as JSON.
 pub(super) fn print() -> ExitCode {
-    print!("{}", crate::http::openapi());
+    super::say(std::io::stdout(), crate::http::openapi().trim_end());
     ExitCode::SUCCESS
 }

@@ -1,6 +1,6 @@
 //! `jobmgr run`: one job, here and now.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stops;
-use super::{BAD_CONFIG, complain};
+use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::{self, Config};
 use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{self, Live, Tap, Worker};
 
@@ -53,7 +54,7 @@ pub(super) async fn run(what: Run) -> ExitCode {
 async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
     let store = scratch_store(scratch.path()).await?;
     let blobs = scratch_blobs(scratch.path())?;
@@ -81,7 +82,7 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let Some(job) = job else { return Ok(complain("stopped", 130)) };
     let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
     if let Some(error) = &ended.error {
-        eprintln!("jobmgr: {}: {error}", job.name);
+        say(stderr(), format_args!("jobmgr: {}: {error}", job.name));
     }
     save(&blobs, ended, what.artifacts.as_deref()).await?;
     Ok(ExitCode::from(status_of(&job, ended)))
@@ -131,33 +132,33 @@ fn show(bar: ProgressBar) -> Tap {
             let mut out = std::io::stdout().lock();
             drop(out.write_all(data).and_then(|()| out.flush()));
         }),
-        Live::Stderr(data) => bar.suspend(|| drop(std::io::stderr().lock().write_all(data))),
+        Live::Stderr(data) => bar.suspend(|| drop(stderr().lock().write_all(data))),
         Live::Progress(percent, message) => {
-            if bar.is_hidden() && std::io::stderr().is_terminal() {
+            if bar.is_hidden() && stderr().is_terminal() {
                 bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
             }
             bar.set_position(percent.clamp(0.0, 100.0) as u64);
             bar.set_message(message.to_owned());
         }
-        Live::Warning(text) => bar.suspend(|| eprintln!("jobmgr: warning: {text}")),
+        Live::Warning(text) => bar.suspend(|| say(stderr(), format_args!("jobmgr: warning: {text}"))),
     })
 }
 
 async fn save(blobs: &Blobs, ended: &Ended, dir: Option<&Path>) -> Result<(), String> {
     for skipped in &ended.skipped {
-        eprintln!("jobmgr: artifact {} was left out: {}", skipped.name, skipped.reason);
+        say(stderr(), format_args!("jobmgr: artifact {} was left out: {}", skipped.name, skipped.reason));
     }
     let Some(dir) = dir else {
         if !ended.artifacts.is_empty() {
             let names: Vec<_> = ended.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
-            eprintln!("jobmgr: artifacts: {} (--artifacts DIR saves them)", names.join(", "));
+            say(stderr(), format_args!("jobmgr: artifacts: {} (--artifacts DIR saves them)", names.join(", ")));
         }
         return Ok(());
     };
     for artifact in &ended.artifacts {
         let path = dir.join(&artifact.name);
         save_one(blobs, artifact, &path).await.map_err(|error| format!("{}: {error}", path.display()))?;
-        eprintln!("jobmgr: saved {}", path.display());
+        say(stderr(), format_args!("jobmgr: saved {}", path.display()));
     }
     Ok(())
 }

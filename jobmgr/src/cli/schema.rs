@@ -26,6 +26,6 @@ pub(super) fn print(what: &SchemaOf) -> ExitCode {
         File::Jobspec => crate::domain::jobspec::schema(),
         File::Config => crate::config::schema(),
     };
-    println!("{schema:#}");
+    super::say(std::io::stdout(), format_args!("{schema:#}"));
     ExitCode::SUCCESS
 }

@@ -1,5 +1,6 @@
 //! `jobmgr serve`: the API and a worker, in one process.
 
+use std::io::stdout;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::signals::Stops;
-use super::{BAD_CONFIG, complain};
+use super::{BAD_CONFIG, complain, say};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Config;
 use crate::http::{self, Api};
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{self, Worker};
 
@@ -38,7 +40,7 @@ async fn serve_with(config: Config) -> Result<(), String> {
     let listener = bind(&config).await?;
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    let jobspecs = Jobspecs::new(config.server.jobspecs.clone());
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     check_store(&blobs).await?;
     let database = store.clone();
     let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -106,16 +108,16 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
 }
 
 fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs) {
-    println!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("  try it in a browser: http://{address}/docs");
+    say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
+    say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
     let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());
     let names: Vec<String> = loaded.into_iter().map(|(name, _)| name).collect();
     if names.is_empty() {
-        println!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display());
+        say(stdout(), format_args!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display()));
     } else {
-        println!("  jobspecs: {}", names.join(", "));
+        say(stdout(), format_args!("  jobspecs: {}", names.join(", ")));
     }
     for (_, mistake) in broken {
-        println!("  can't be used: {}", mistake.err().unwrap_or_default());
+        say(stdout(), format_args!("  can't be used: {}", mistake.err().unwrap_or_default()));
     }
 }

@@ -148,7 +148,8 @@ pub struct Worker {
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
     pub poll: Duration,
-    /// How long running jobs may go on when the server is asked to stop.
+    /// How long running jobs may go on when the server is asked to stop; then they are ended, and run anew at the
+    /// next start.
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
     pub drain: Duration,

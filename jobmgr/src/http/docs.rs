@@ -146,6 +146,12 @@ mod tests {
         assert!(start["requestBody"]["content"]["application/x-www-form-urlencoded"].is_object());
     }
 
+    /// Generators for Python answer with nothing where a field is an `allOf` of a reference and a description.
+    #[test]
+    fn a_reference_stands_alone() {
+        assert!(!openapi().contains("\"allOf\""));
+    }
+
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         let page = page_html();

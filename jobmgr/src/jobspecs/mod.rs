@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use crate::domain::jobspec::Jobspec;
+use crate::domain::jobspec::{ExecutorCheck, Jobspec};
 
 #[cfg_attr(windows, path = "windows.rs")]
 #[cfg_attr(not(windows), path = "linux.rs")]
@@ -33,6 +33,7 @@ type Answer = Result<Arc<Jobspec>, String>;
 #[derive(Debug, Clone)]
 pub struct Jobspecs {
     dir: Arc<Path>,
+    check: ExecutorCheck,
     known: Arc<RwLock<HashMap<String, Known>>>,
 }
 
@@ -65,9 +66,14 @@ impl Looks {
 }
 
 impl Jobspecs {
-    /// The jobspecs in `dir`, which need not exist yet.
+    /// The jobspecs in `dir`, which need not exist yet, whatever executors they name.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir: dir.into(), known: Arc::default() }
+        Self::checked(dir, |_, _| Ok(()))
+    }
+
+    /// The jobspecs in `dir`, which need not exist yet; one whose executor or options `check` refuses is a mistake.
+    pub fn checked(dir: PathBuf, check: ExecutorCheck) -> Self {
+        Self { dir: dir.into(), check, known: Arc::default() }
     }
 
     /// The folder that they are in.
@@ -88,7 +94,7 @@ impl Jobspecs {
         if let Some(answer) = looks.as_ref().ok().and_then(|looks| self.known(name, looks)) {
             return answer;
         }
-        let (looks, answer) = match looks.and_then(|_| read::file(&path)) {
+        let (looks, answer) = match looks.and_then(|_| read::file(&path, self.check)) {
             Ok(read) => read,
             Err(error) => {
                 self.forget(name);

@@ -12,18 +12,19 @@ pub const NAMES: [&str; 1] = [Process::NAME];
 pub(super) fn run(name: &str, job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
     match name {
         Process::NAME => with::<Process>(job, ctx),
-        _ => Err(Error::invalid(unknown(name))),
+        _ => Err(Error::invalid(format!("'Executor': {}", unknown(name)))),
     }
 }
 
-/// Checks a jobspec's `[Options]` as the executor sees them.
+/// Whether there is such an executor, and takes these options: the [check](crate::domain::jobspec::ExecutorCheck) of
+/// jobspecs.
 ///
 /// # Errors
-/// One line that names the executor or the option.
-pub fn check_options(name: &str, options: &Value) -> Result<(), String> {
+/// The key of the jobspec that is wrong, and what is wrong with it.
+pub fn check(name: &str, options: &Value) -> Result<(), (&'static str, String)> {
     match name {
-        Process::NAME => parse::<Process>(options).map(drop).map_err(|error| error.to_string()),
-        _ => Err(unknown(name)),
+        Process::NAME => parse::<Process>(options).map(drop).map_err(|why| ("Options", why)),
+        _ => Err(("Executor", unknown(name))),
     }
 }
 
@@ -33,18 +34,18 @@ pub fn options_schema(name: &str) -> Option<Schema> {
 }
 
 fn unknown(name: &str) -> String {
-    format!("Executor = \"{name}\": there is no such executor; this jobmgr has: {}", NAMES.join(", "))
+    format!("there is no executor '{name}'; this jobmgr has: {}", NAMES.join(", "))
 }
 
-fn parse<E: Executor>(options: &Value) -> Result<E::Options> {
+fn parse<E: Executor>(options: &Value) -> Result<E::Options, String> {
     if !options.is_object() {
-        return Err(Error::invalid("[Options] must be a table"));
+        return Err("must be a table".to_owned());
     }
-    serde_json::from_value(options.clone()).map_err(|error| Error::invalid(format!("[Options]: {error}")))
+    serde_json::from_value(options.clone()).map_err(|error| error.to_string())
 }
 
 fn with<E: Executor>(mut job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
-    let options = parse::<E>(&job.options)?;
+    let options = parse::<E>(&job.options).map_err(|why| Error::invalid(format!("'Options': {why}")))?;
     let config = serde_json::from_value(Value::Object(Default::default()));
     let executor = E::new(config.map_err(|error| Error::invalid(error.to_string()))?)?;
     executor.validate(&options)?;
@@ -55,4 +56,34 @@ fn with<E: Executor>(mut job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> 
     typed.working_directory = job.working_directory;
     typed.limits = job.limits;
     executor.run(&typed, ctx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::jobspec::Jobspec;
+
+    fn mistake(lines: &str) -> String {
+        Jobspec::parse_checked(&format!("Command = 'x'\n{lines}"), check).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_jobspec_for_another_executor_or_with_other_options_is_a_mistake_with_its_place() {
+        let table = [
+            ("Executor = 'foo'", "line 2, column 12: 'Executor': there is no executor 'foo'; this jobmgr has: process"),
+            (
+                "[Options]\nAllowBatch = true\nAlowBatch = true",
+                "line 4, column 13: 'Options': unknown key 'AlowBatch'; did you mean 'AllowBatch'?",
+            ),
+            ("Options.Shell = 1", "line 2, column 17: 'Options': unknown key 'Shell'; the only key here is AllowBatch"),
+            (
+                "Options = { AllowBatch = 'x' }",
+                "line 2, column 26: 'Options': invalid type: string \"x\", expected a boolean",
+            ),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(mistake(lines), expected, "{lines}");
+        }
+        assert!(Jobspec::parse_checked("Command = 'x'\nOptions = { AllowBatch = true }", check).is_ok());
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Jobspec, Parameter, ParameterType, file, names};
+use super::{ExecutorCheck, Jobspec, Parameter, ParameterType, file, names};
 use crate::domain::parameters;
-use crate::domain::settings::{Document, Mistake};
+use crate::domain::settings::{self, Document, Mistake};
 
 /// TOML's date-times come through serde as a table with this key.
 const DATETIME: &str = "$__toml_private_datetime";
@@ -48,6 +48,21 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
         priority: file.priority,
         parameters: all_parameters(file.parameters, document)?,
     })
+}
+
+/// Whether the executor exists and takes its options.
+pub(super) fn executor(jobspec: &Jobspec, check: ExecutorCheck, document: &Document<'_>) -> Result<(), Mistake> {
+    let complaint = |options: &Map<String, Value>| check(&jobspec.executor, &Value::Object(options.clone())).err();
+    let Some(wrong) = complaint(&jobspec.options) else { return Ok(()) };
+    // Executors don't know the text. The option that is meant is the one without which they say something else.
+    let meant = jobspec.options.keys().find(|key| {
+        let mut others = jobspec.options.clone();
+        others.remove(*key);
+        complaint(&others).as_ref() != Some(&wrong)
+    });
+    let (key, text) = wrong;
+    let path = meant.map_or(key.to_owned(), |option| format!("Options.{option}"));
+    Err(document.mistake(&path, format!("'{key}': {}", settings::in_our_words(&text))))
 }
 
 fn command(file: &file::Jobspec) -> Result<(), String> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::settings::{self, Mistake};
 
 mod check;
@@ -13,6 +15,10 @@ mod tests;
 
 /// The executor of a jobspec that names none.
 pub const DEFAULT_EXECUTOR: &str = "process";
+
+/// Says whether there is an executor of this name and whether it takes these options. The error is the key that is
+/// wrong, `Executor` or `Options`, and what would be right; serde's words will do.
+pub type ExecutorCheck = fn(&str, &Value) -> Result<(), (&'static str, String)>;
 
 /// How a job runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,13 +96,23 @@ impl ParameterType {
 }
 
 impl Jobspec {
-    /// Reads a jobspec file's text.
+    /// Reads a jobspec file's text, whatever executors there are.
     ///
     /// # Errors
     /// The first mistake, with its place.
     pub fn parse(text: &str) -> Result<Jobspec, Mistake> {
+        Self::parse_checked(text, |_, _| Ok(()))
+    }
+
+    /// Reads a jobspec file's text for the executors that `check` knows.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub fn parse_checked(text: &str, check: ExecutorCheck) -> Result<Jobspec, Mistake> {
         let document = settings::Document::read::<file::Jobspec>(text)?;
-        check::jobspec(document.value()?, &document)
+        let jobspec = check::jobspec(document.value()?, &document)?;
+        check::executor(&jobspec, check, &document)?;
+        Ok(jobspec)
     }
 }
 

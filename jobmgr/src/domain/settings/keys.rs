@@ -77,7 +77,7 @@ impl Walk<'_> {
         } else if let Some((name, _)) = shape::property(&top, key).filter(|(_, schema)| shape::is_value(schema)) {
             return format!("unknown key '{key}' in a table; '{name}' must stand above the first line in brackets");
         }
-        shape::unknown(key, known)
+        shape::unknown(key, shape::names_of(known))
     }
 
     fn wrong(&self, span: Range<usize>, text: String) -> Mistake {

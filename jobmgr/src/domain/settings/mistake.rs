@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shape;
+
 /// What is wrong, and where: `line 2, column 1: unknown key 'Timout'; did you mean 'Timeout'?`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -58,12 +60,15 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// Serde's text, where ours says more.
-pub(super) fn of_serde(text: &str) -> String {
-    match text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        Some(key) => format!("key '{key}' is missing"),
-        None => in_words(one_line(text)),
+/// What serde says about a value or a key, in the words of this program's other texts; one line.
+pub fn in_our_words(text: &str) -> String {
+    if let Some(key) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        return format!("key '{key}' is missing");
     }
+    if let Some((key, known)) = text.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, ")) {
+        return shape::unknown(key, known.split('`').skip(1).step_by(2));
+    }
+    in_words(one_line(text))
 }
 
 /// Rust's names of types are not those of who writes settings.

@@ -19,7 +19,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use mistake::{Mistake, Place};
+pub use mistake::{Mistake, Place, in_our_words};
 pub use shape::Kind;
 
 /// Reads `text` as a `T`.
@@ -144,12 +144,12 @@ impl<'t> Document<'t> {
             around.min_by_key(|(path, span)| (span.len(), depth(path)))
         });
         let Some((path, span)) = innermost else {
-            return Mistake { place: Place::Whole, text: mistake::of_serde(error.message()) };
+            return Mistake { place: Place::Whole, text: in_our_words(error.message()) };
         };
         let key = path.rsplit('.').find(|part| part.parse::<usize>().is_err()).unwrap_or(path);
         let text = match shape::is_secret(self.shape.as_value(), path) {
             true => "the value is not of the right type; a secret is a string in quotes".to_owned(),
-            false => mistake::of_serde(error.message()),
+            false => in_our_words(error.message()),
         };
         Mistake { place: self.place(span.start), text: format!("'{key}': {text}") }
     }

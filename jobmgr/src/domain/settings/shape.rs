@@ -108,12 +108,21 @@ pub(super) fn nearest<'s>(key: &str, names: impl Iterator<Item = &'s str>) -> Op
 }
 
 /// `unknown key 'x'; did you mean 'y'?`
-pub(super) fn unknown(key: &str, properties: &[(&str, &Value)]) -> String {
-    let names = || properties.iter().map(|(name, _)| *name);
-    match nearest(key, names()) {
-        Some(name) => format!("unknown key '{key}'; did you mean '{name}'?"),
-        None => format!("unknown key '{key}'; the keys here are {}", names().collect::<Vec<_>>().join(", ")),
+pub(super) fn unknown<'s>(key: &str, names: impl Iterator<Item = &'s str> + Clone) -> String {
+    if let Some(name) = nearest(key, names.clone()) {
+        return format!("unknown key '{key}'; did you mean '{name}'?");
     }
+    let names: Vec<_> = names.collect();
+    match names.as_slice() {
+        [] => format!("unknown key '{key}'; there are no keys here"),
+        [only] => format!("unknown key '{key}'; the only key here is {only}"),
+        _ => format!("unknown key '{key}'; the keys here are {}", names.join(", ")),
+    }
+}
+
+/// The names of the properties.
+pub(super) fn names_of<'s>(properties: &[(&'s str, &'s Value)]) -> impl Iterator<Item = &'s str> + Clone {
+    properties.iter().map(|(name, _)| *name)
 }
 
 /// See [`Document::resolve`](super::Document::resolve).
@@ -123,7 +132,7 @@ pub(super) fn resolve(root: &Value, path: &[&str]) -> Result<(Vec<String>, Kind)
     for part in path {
         match properties(schema) {
             Some(known) => {
-                let (name, next) = property(&known, part).ok_or_else(|| unknown(part, &known))?;
+                let (name, next) = property(&known, part).ok_or_else(|| unknown(part, names_of(&known)))?;
                 names.push(name.to_owned());
                 schema = next;
             }

@@ -59,9 +59,9 @@ pub enum ErrorCode {
 #[derive(Debug, Clone, Copy, Object, Serialize)]
 #[oai(rename = "Error", example)]
 pub struct ErrorAnswer {
-    /// Always `error`.
+    // No doc comments on fields whose types are described: the reference would become an `allOf` of the reference and
+    // the comment, and generators leave such fields out.
     status: ErrorStatus,
-    /// Why.
     error: ErrorCode,
 }
 

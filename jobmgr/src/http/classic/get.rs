@@ -112,9 +112,8 @@ impl From<Status> for JobStatus {
 #[derive(Object, Serialize)]
 #[oai(example)]
 struct JobAnswer {
-    /// Always `ok`.
+    // No doc comments here; see ErrorAnswer.
     status: OkStatus,
-    /// The job.
     job: JobInfo,
     /// What it printed to standard output and, if it failed, why, in the last line.
     #[oai(nullable)]
@@ -130,7 +129,7 @@ struct JobAnswer {
 struct JobInfo {
     /// Its number.
     id: JobId,
-    /// Where it stands.
+    // No doc comment; see ErrorAnswer.
     status: JobStatus,
     /// 0 to 100; jobs with lower numbers run first.
     priority: i64,

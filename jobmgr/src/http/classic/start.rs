@@ -99,7 +99,8 @@ struct StartFields {
 
 impl Example for StartFields {
     fn example() -> Self {
-        Self { name: "hello".into(), parameters: "{\"name\":\"world\"}".into(), priority: Some(50) }
+        let parameters = "{\"message\":\"good morning\",\"style\":\"loud\"}".into();
+        Self { name: "hello".into(), parameters, priority: Some(50) }
     }
 }
 
@@ -134,7 +135,7 @@ impl<'a> ApiExtractor<'a> for StartForm {
 #[derive(Object, Serialize)]
 #[oai(example)]
 struct Started {
-    /// Always `ok`.
+    // No doc comment; see ErrorAnswer.
     status: OkStatus,
     /// The job's id.
     created: JobId,
@@ -170,6 +171,15 @@ enum StartAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_is_a_job_of_the_sample() {
+        let sample = crate::domain::jobspec::Jobspec::parse(include_str!("../../../../jobspecs/hello.toml")).unwrap();
+        let values = parameters::parse(StartFields::example().parameters.as_bytes()).unwrap();
+        let declared = |name: &String| sample.parameters.iter().any(|parameter| parameter.name == *name);
+        assert!(!values.is_empty() && values.keys().all(declared), "{values:?}");
+        assert!(crate::domain::parameters::environment(&sample, &values).is_ok());
+    }
 
     #[test]
     fn priorities() {
