@@ -180,6 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_takes_the_schemes_that_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let schemes = ["file", "s3", "S3", "gs", "az", "memory", "s3a", "azure", "adl", "abfs", "abfss", "http", "ftp"];
+        for scheme in schemes {
+            // None of them opens; the question is why.
+            let url = format!("{scheme}://host.example/?");
+            let opens = !open(&url, &[("x", "y")]).is_err_and(|error| error.to_string().contains("is none of"));
+            let variable = ("JOBMGR_STORAGE__URL".to_owned(), url);
+            let taken = config::Config::load(dir.path(), std::iter::once(variable)).is_ok();
+            assert_eq!(taken, opens, "{scheme}");
+        }
+    }
+
+    #[test]
     fn wrong_options_are_named_with_the_nearest() {
         let text = refusal("s3://b", &[("acces_key_id", "x")]);
         assert!(
