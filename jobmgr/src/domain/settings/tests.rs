@@ -96,11 +96,18 @@ fn values_of_the_wrong_type_are_told_with_their_key() {
         ("Owners = ['a',\n  5]", "line 2, column 3: 'Owners': invalid type: integer `5`, expected a string"),
         ("Owners = 'a'", "line 1, column 10: 'Owners' must be an array; found: string"),
         ("[Labels]\nx = true", "line 2, column 5: 'x': invalid type: boolean `true`, expected a string"),
-        ("[[Room]]\nFloor = '1'", "line 2, column 9: 'Floor': invalid type: string \"1\", expected i64"),
+        ("[[Room]]\nFloor = '1'", "line 2, column 9: 'Floor': invalid type: string \"1\", expected a whole number"),
         ("\n[[Room]]\nHeated = true", "line 2, column 1: 'Room': key 'Floor' is missing"),
         ("[Room]\nFloor = 1", "line 1, column 1: 'Room' must be an array; an array of tables has two brackets"),
         ("Garden = 5", "line 1, column 10: 'Garden' must be a table; found: integer"),
-        ("[Garden]\nTrees = -1", "line 2, column 9: 'Trees': invalid value: integer `-1`, expected u32"),
+        (
+            "[Garden]\nTrees = -1",
+            "line 2, column 9: 'Trees': invalid value: integer `-1`, expected a whole number, 0 or more",
+        ),
+        (
+            "[[Room]]\nFloor = 1\nHeated = 1",
+            "line 3, column 10: 'Heated': invalid type: integer `1`, expected true or false",
+        ),
     ];
     for (text, expected) in table {
         assert!(mistake(text).starts_with(expected), "{text}: {}", mistake(text));
