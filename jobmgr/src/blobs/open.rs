@@ -9,6 +9,7 @@ use object_store::path::Path;
 use url::Url;
 
 use super::cloud::{self, Cloud};
+use super::folder::make_private;
 use super::{BlobError, Blobs, Inner, Kind, options};
 use crate::config;
 
@@ -129,7 +130,7 @@ fn folder(path: PathBuf, source: &str) -> Result<Inner, BlobError> {
     let wrong = |e: &dyn std::fmt::Display| {
         BlobError::Unusable(format!("the folder {} ({source}) can't hold artifacts: {e}", path.display()))
     };
-    fs::create_dir_all(&path).map_err(|e| wrong(&e))?;
+    make_private(&path).map_err(|e| wrong(&e))?;
     let root = fs::canonicalize(&path).map_err(|e| wrong(&e))?;
     let store = LocalFileSystem::new_with_prefix(&root).map_err(|e| wrong(&e))?;
     // Synced to disk before a row says that it is there; no folder is left when its last object goes.
@@ -165,6 +166,22 @@ mod tests {
         assert_eq!(plain.describe(), open(&url, &[]).unwrap().describe());
         assert!(path.is_dir());
         assert_eq!(folder_path("artifacts-store").unwrap(), PathBuf::from("artifacts-store"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_private_and_an_old_one_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o750)).unwrap();
+        for path in [&new, &old] {
+            open(&format!("file:{}", path.display()), &[]).unwrap();
+        }
+        assert_eq!((mode(&new), mode(&old)), (0o700, 0o750));
     }
 
     #[test]
