@@ -18,6 +18,8 @@ const NETWORK: [(i64, &str); 8] = [
 ];
 
 pub(super) fn network_kind(folder: &Path) -> Option<&'static str> {
+    // Of another type on other architectures.
+    #[allow(clippy::useless_conversion)]
     let kind = i64::from(rustix::fs::statfs(folder).ok()?.f_type);
     NETWORK.into_iter().find(|(magic, _)| *magic == kind & 0xFFFF_FFFF).map(|(_, name)| name)
 }
