@@ -6,6 +6,9 @@
 //! Parts: drain, history, latency, submit, get, artifact, memory. This machine's speed changes from one minute to the
 //! next, so read the ratios: each part measures its own baseline beside it.
 
+// A lint for the server; a measurement that unwraps is one that fails.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../tests/it/support/client.rs"]
 #[allow(dead_code)]
 mod client;

@@ -11,6 +11,12 @@ use tokio_util::io::ReaderStream;
 
 use super::BlobError;
 
+#[cfg_attr(unix, path = "folder/unix.rs")]
+#[cfg_attr(windows, path = "folder/windows.rs")]
+mod platform;
+
+pub(super) use platform::make_private;
+
 /// How much is read at once: large enough that the hand-over to a thread costs nothing beside it.
 const CHUNK: usize = 256 << 10;
 

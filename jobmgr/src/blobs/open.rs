@@ -9,6 +9,7 @@ use object_store::path::Path;
 use url::Url;
 
 use super::cloud::{self, Cloud};
+use super::folder::make_private;
 use super::{BlobError, Blobs, Inner, Kind, options};
 use crate::config;
 
@@ -129,7 +130,7 @@ fn folder(path: PathBuf, source: &str) -> Result<Inner, BlobError> {
     let wrong = |e: &dyn std::fmt::Display| {
         BlobError::Unusable(format!("the folder {} ({source}) can't hold artifacts: {e}", path.display()))
     };
-    fs::create_dir_all(&path).map_err(|e| wrong(&e))?;
+    make_private(&path).map_err(|e| wrong(&e))?;
     let root = fs::canonicalize(&path).map_err(|e| wrong(&e))?;
     let store = LocalFileSystem::new_with_prefix(&root).map_err(|e| wrong(&e))?;
     // Synced to disk before a row says that it is there; no folder is left when its last object goes.
@@ -167,6 +168,22 @@ mod tests {
         assert_eq!(folder_path("artifacts-store").unwrap(), PathBuf::from("artifacts-store"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_private_and_an_old_one_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o750)).unwrap();
+        for path in [&new, &old] {
+            open(&format!("file:{}", path.display()), &[]).unwrap();
+        }
+        assert_eq!((mode(&new), mode(&old)), (0o700, 0o750));
+    }
+
     #[test]
     fn wrong_urls_are_told_what_would_be_right() {
         assert!(refusal("/srv/store", &[]).contains("file:DIR"));
@@ -177,6 +194,20 @@ mod tests {
         assert!(refusal("s3://", &[]).contains("name of the bucket"));
         assert!(refusal("s3://b?region=x", &[]).contains("[Storage] Options"));
         assert!(refusal("az://container", &[]).contains("Options.account_name"));
+    }
+
+    #[test]
+    fn the_configuration_takes_the_schemes_that_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let schemes = ["file", "s3", "S3", "gs", "az", "memory", "s3a", "azure", "adl", "abfs", "abfss", "http", "ftp"];
+        for scheme in schemes {
+            // None of them opens; the question is why.
+            let url = format!("{scheme}://host.example/?");
+            let opens = !open(&url, &[("x", "y")]).is_err_and(|error| error.to_string().contains("is none of"));
+            let variable = ("JOBMGR_STORAGE__URL".to_owned(), url);
+            let taken = config::Config::load(dir.path(), std::iter::once(variable)).is_ok();
+            assert_eq!(taken, opens, "{scheme}");
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::{self, Config};
 use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
-use crate::jobspecs::Jobspecs;
+use crate::domain::jobspec::Jobspec;
+use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{self, Live, Tap, Worker};
@@ -56,6 +57,8 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
+    let parameters: Parameters = what.parameter.into_iter().collect();
+    declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;
     let store = scratch_store(scratch.path()).await?;
     let blobs = scratch_blobs(scratch.path())?;
     worker::platform::adopt_orphans();
@@ -68,7 +71,6 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
         tap: Some(show(bar.clone())),
     };
     let worker = Worker::start(parts).await?;
-    let parameters: Parameters = what.parameter.into_iter().collect();
     let new = NewJob { name: what.name, parameters, priority: spec.priority, user_id: 1 };
     let id = store.submit(new).await.map_err(|error| error.to_string())?;
     let force = CancellationToken::new();
@@ -88,10 +90,21 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     Ok(ExitCode::from(status_of(&job, ended)))
 }
 
+/// The API takes parameters that nobody declared, as the original did; here it is a slip of the one who typed.
+fn declared(spec: &Jobspec, given: &Parameters) -> Result<(), String> {
+    let known: Vec<_> = spec.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let Some(name) = given.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(format!("parameter '{name}' is not declared by the jobspec; declared: {known}"))
+}
+
+/// What would be right, where no jobspec can be had by this name.
 fn hint(name: &str, why: String, jobspecs: &Jobspecs) -> String {
+    let rule = "a name has 1 to 255 bytes and no '.', '/', '\\', space or control character";
+    let why = if why == INVALID_NAME { format!("{why}: {rule}") } else { why };
     let known: Vec<String> = jobspecs.list().into_iter().map(|(name, _)| name).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    format!("{name}: {why}; jobspecs in {}/: {known}", jobspecs.folder().display())
+    format!("{}: {why}; jobspecs in {}/: {known}", name.escape_debug(), jobspecs.folder().display())
 }
 
 async fn scratch_store(scratch: &Path) -> Result<Store, String> {

@@ -8,6 +8,9 @@ use super::{Config, Database, Server, Worker};
 use crate::domain::duration::GoDuration;
 use crate::domain::settings::{Document, Mistake};
 
+/// The schemes of `[Storage] URL`.
+const STORES: [&str; 5] = ["file", "s3", "gs", "az", "memory"];
+
 /// A path of the configuration, and what is wrong there.
 type Wrong = (&'static str, String);
 
@@ -84,9 +87,9 @@ fn storage(config: &Config) -> Result<(), Wrong> {
         return Err(("Storage.URL", text.to_owned()));
     }
     let Some(url) = &config.storage.url else { return Ok(()) };
-    let known = ["file", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "memory"];
-    match url.split_once(':') {
-        Some((scheme, _)) if known.contains(&scheme) => Ok(()),
+    match url.trim().split_once(':') {
+        // Those that `blobs` opens.
+        Some((scheme, _)) if STORES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) => Ok(()),
         _ => Err(("Storage.URL", "'URL': is not a store's URL; use file:, s3:, gs:, az: or memory:".to_owned())),
     }
 }

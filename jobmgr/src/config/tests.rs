@@ -86,7 +86,9 @@ fn the_originals_bucket() {
     assert_eq!(load(text, &[]).unwrap().aws, Some(aws.clone()));
     // A secret from the environment completes the file's section.
     let text = text.replace("SecretAccessKey = 'b'", "");
-    assert!(problem(&text).contains("'AWS': key 'SecretAccessKey' is missing"), "{}", problem(&text));
+    let expected = "config.toml, line 1, column 1: 'AWS': key 'SecretAccessKey' is missing; 'AWS' needs all of \
+                    AccessKeyID, SecretAccessKey, Region, ArtifactsBucket";
+    assert_eq!(problem(&text), expected);
     assert_eq!(load(&text, &[("JOBMGR_AWS__SECRETACCESSKEY", "b")]).unwrap().aws, Some(aws));
     assert!(problem_of("JOBMGR_AWS__REGION", "c").starts_with("JOBMGR_AWS__REGION: 'AWS': key "));
 }
@@ -129,6 +131,12 @@ fn mistakes_of_the_file_name_line_and_remedy() {
         ("[Worker]\nConcurrency = 0", "config.toml, line 2, column 15: 'Concurrency': must be 1 to 1024, and is 0"),
         ("[Worker]\nConcurrency = 1025", "config.toml, line 2, column 15: 'Concurrency': must be 1 to 1024"),
         ("[Worker]\nConcurrency = -1", "config.toml, line 2, column 15: 'Concurrency': invalid value: integer `-1`"),
+        (
+            "[Worker]\nConcurrency = 'x'",
+            "'Concurrency': invalid type: string \"x\", expected a whole number, 0 or more",
+        ),
+        ("[Worker]\nConcurrency = 1.5", "invalid type: floating point `1.5`, expected a whole number"),
+        ("[Worker]\nMaxArtifacts = true", "invalid type: boolean `true`, expected a whole number"),
         ("[Worker]\nPoll = '0s'", "config.toml, line 2, column 8: 'Poll': must be 10ms to 24h0m0s, and is 0s"),
         ("[Worker]\nLease = '1ms'", "'Lease': must be 1s to 24h0m0s, and is 1ms"),
         ("[Worker]\nLease = '-1s'", "'Lease': must not be negative, and is -1s"),

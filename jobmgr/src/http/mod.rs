@@ -1,6 +1,6 @@
 //! The HTTP API; the only room that names poem.
 //!
-//! A request's way: [`server`] accepts and reads it, [`front`] checks who asks and under which name, [`routes`] finds
+//! A request's way: `server` accepts and reads it, `front` checks who asks and under which name, `routes` finds
 //! its resource, and the resource's file answers from the store and the blobs. Nothing here knows the worker: they
 //! meet in the store.
 

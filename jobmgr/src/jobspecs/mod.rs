@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_secs(2);
 /// What the longest file name has.
 const MAX_NAME: usize = 255;
 
+/// What the result of a job says whose name no file can have; the original's words.
+pub const INVALID_NAME: &str = "invalid job name";
+
 /// A jobspec, or one line for the result of the job that asked for it.
 type Answer = Result<Arc<Jobspec>, String>;
 
@@ -87,7 +90,7 @@ impl Jobspecs {
     /// One line for the job's result: `job does not exist`, `invalid job name`, or the file and what is wrong in it.
     pub fn get(&self, name: &str) -> Result<Arc<Jobspec>, String> {
         if !is_name(name) {
-            return Err("invalid job name".to_owned());
+            return Err(INVALID_NAME.to_owned());
         }
         let path = self.dir.join(format!("{name}.toml"));
         let looks = fs::metadata(&path).map(|metadata| Looks::of(&metadata));

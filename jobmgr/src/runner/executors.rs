@@ -78,7 +78,7 @@ mod tests {
             ("Options.Shell = 1", "line 2, column 17: 'Options': unknown key 'Shell'; the only key here is AllowBatch"),
             (
                 "Options = { AllowBatch = 'x' }",
-                "line 2, column 26: 'Options': invalid type: string \"x\", expected a boolean",
+                "line 2, column 26: 'Options': invalid type: string \"x\", expected true or false",
             ),
         ];
         for (lines, expected) in table {

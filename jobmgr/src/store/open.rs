@@ -34,8 +34,9 @@ impl Store {
         sqlx::any::install_default_drivers();
         let file = sqlite_file(config)?;
         filesystem::check(&file)?;
-        let url = format!("sqlite:{}?mode=rwc", file.display().to_string().replace('\\', "/"));
+        let url = format!("sqlite:{}?mode=rwc", in_url(&file));
         let options = AnyConnectOptions::from_str(&url).map_err(|error| unusable(&file, &error))?;
+        filesystem::make_private(&file)?;
         let statements = Arc::new(Statements::new(Dialect::Sqlite));
         let mut connection = connect(&options, statements.dialect).await.map_err(|error| unusable(&file, &error))?;
         check_version(&mut connection).await?;
@@ -49,6 +50,12 @@ impl Store {
             Writer::start(connection, connector).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Store { shared: Arc::new(Shared { readers, statements, writer, work, installation }) })
     }
+}
+
+/// The file as sqlx reads it back from a URL.
+fn in_url(file: &Path) -> String {
+    let path = file.display().to_string();
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace('\\', "/")
 }
 
 fn unusable(file: &Path, error: &dyn std::fmt::Display) -> StoreError {

@@ -75,7 +75,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
             };
             // The commit waits for the disk; the directory goes meanwhile.
             let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence), removal);
-            kept.spare = spare;
+            kept.spare = spare.or(kept.spare.take());
             if claim.attempt > 1 {
                 tokio::spawn(forget_earlier(Arc::clone(shared), claim));
             }

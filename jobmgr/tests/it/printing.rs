@@ -48,6 +48,32 @@ fn check_names_the_store_once() {
 }
 
 #[test]
+fn run_refuses_what_can_only_be_a_slip() {
+    let home = Home::new("");
+    home.spec("plain", "Command = \"x\"");
+    home.spec("greet", "Command = \"x\"\n[[Parameter]]\nName = \"who\"\nType = \"string\"\nOptional = true");
+    let long = "x".repeat(256);
+    let table = [
+        (
+            &["run", "greet", "-p", "wo=you"][..],
+            "jobmgr: greet: parameter 'wo' is not declared by the jobspec; declared: who",
+        ),
+        (
+            &["run", "plain", "-p", "wo=you"],
+            "jobmgr: plain: parameter 'wo' is not declared by the jobspec; declared: none",
+        ),
+        (&["run", "gret"], "jobmgr: gret: job does not exist; jobspecs in jobspecs/: greet, plain"),
+        (&["run", "a.b"], "jobmgr: a.b: invalid job name: a name has 1 to 255 bytes and no '.', '/'"),
+        (&["run", &long], "x: invalid job name: a name has 1 to 255 bytes and no '.', '/'"),
+    ];
+    for (arguments, expected) in table {
+        let (output, _, err) = output(home.jobmgr(arguments));
+        assert!(output.status.code() == Some(2) && err.contains(expected), "{arguments:?}: {output:?}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+}
+
+#[test]
 fn serve_begins_with_where_it_listens() {
     let home = Home::new("");
     let server = home.serve();

@@ -155,7 +155,7 @@ fn parameters(list: &[&str]) -> String {
 #[test]
 fn parameters_that_cannot_serve_are_refused() {
     let table = [
-        ("Name = 'n'", "'Parameter': key 'Type' is missing"),
+        ("Name = 'n'", "'Parameter': key 'Type' is missing; 'Parameter' needs all of Name, Type"),
         ("Type = 'int'", "'Parameter': key 'Name' is missing"),
         ("Name = 'n'\nType = 'floot'", "line 4, column 8: type 'floot' of parameter 'n' is not valid; use string,"),
         ("Name = 'n'\nType = 'Int'", "type 'Int' of parameter 'n' is not valid"),

@@ -68,20 +68,17 @@ pub fn in_our_words(text: &str) -> String {
     if let Some((key, known)) = text.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, ")) {
         return shape::unknown(key, known.split('`').skip(1).step_by(2));
     }
-    in_words(one_line(text))
-}
-
-/// Rust's names of types are not those of who writes settings.
-fn in_words(text: String) -> String {
-    let Some((before, kind)) = text.rsplit_once("expected ") else { return text };
-    let words = match kind {
+    let Some((found, expected)) = text.rsplit_once(", expected ") else { return one_line(text) };
+    let expected = match expected {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "f32" | "f64" => "a number",
         "a boolean" => "true or false",
-        _ => return text,
+        "a sequence" => "an array",
+        "a map" => "a table",
+        other => return format!("{}, expected {other}", one_line(found)),
     };
-    format!("{before}expected {words}")
+    format!("{}, expected {expected}", one_line(found))
 }
 
 /// Texts of others on one line.

@@ -151,6 +151,13 @@ impl<'t> Document<'t> {
             true => "the value is not of the right type; a secret is a string in quotes".to_owned(),
             false => in_our_words(error.message()),
         };
+        let text = if missing { text + &self.all_needed(path, key) } else { text };
         Mistake { place: self.place(span.start), text: format!("'{key}': {text}") }
+    }
+
+    /// What else the table at `path`, called `key`, must have; nothing where one key is all.
+    fn all_needed(&self, path: &str, key: &str) -> String {
+        let needed = shape::required(self.shape.as_value(), path);
+        if needed.len() > 1 { format!("; '{key}' needs all of {}", needed.join(", ")) } else { String::new() }
     }
 }

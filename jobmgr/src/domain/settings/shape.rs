@@ -149,21 +149,29 @@ pub(super) fn resolve(root: &Value, path: &[&str]) -> Result<(Vec<String>, Kind)
     Ok((names, Kind::of(schema)))
 }
 
-/// Whether the value at `path`, or a table around it, is marked `writeOnly`: it must not be shown.
-pub(super) fn is_secret(root: &Value, path: &str) -> bool {
+/// The schemas on the way to the value at `path`, as far as there are any.
+fn way<'s>(root: &'s Value, path: &str) -> impl Iterator<Item = &'s Value> {
     let mut schema = root;
-    for part in path.split('.') {
-        let next = match properties(schema) {
+    path.split('.').map_while(move |part| {
+        schema = match properties(schema) {
             Some(known) => property(&known, part).map(|(_, next)| next),
             None => items(schema),
-        };
-        let Some(next) = next else { return false };
-        if next.get("writeOnly").is_some_and(|mark| *mark == true) {
-            return true;
-        }
-        schema = next;
-    }
-    false
+        }?;
+        Some(schema)
+    })
+}
+
+/// Whether the value at `path`, or a table around it, is marked `writeOnly`: it must not be shown.
+pub(super) fn is_secret(root: &Value, path: &str) -> bool {
+    way(root, path).any(|schema| schema.get("writeOnly").is_some_and(|mark| *mark == true))
+}
+
+/// The keys that the table at `path`, or each of the tables there, must have.
+pub(super) fn required<'s>(root: &'s Value, path: &str) -> Vec<&'s str> {
+    let tables = way(root, path).last().map(|schema| items(schema).unwrap_or(schema));
+    let schemas = tables.map(alternatives).unwrap_or_default();
+    let lists = schemas.into_iter().filter_map(|schema| schema.get("required")?.as_array());
+    lists.flatten().filter_map(Value::as_str).collect()
 }
 
 /// Whether a value of this TOML type may stand here; tables and arrays only, the rest is serde's.

@@ -102,7 +102,11 @@ fn values_of_the_wrong_type_are_told_with_their_key() {
         ("Garden = 5", "line 1, column 10: 'Garden' must be a table; found: integer"),
         (
             "[Garden]\nTrees = -1",
-            "line 2, column 9: 'Trees': invalid value: integer `-1`, expected a whole number, not negative",
+            "line 2, column 9: 'Trees': invalid value: integer `-1`, expected a whole number, 0 or more",
+        ),
+        (
+            "[[Room]]\nFloor = 1\nHeated = 1",
+            "line 3, column 10: 'Heated': invalid type: integer `1`, expected true or false",
         ),
     ];
     for (text, expected) in table {

@@ -1,4 +1,4 @@
-//! On which kind of file system a database file lies: SQLite's locks don't hold on a network's.
+//! Where and with which rights a database file lies. SQLite's locks don't hold on a network's file system.
 
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -7,6 +7,12 @@ mod platform;
 use std::path::Path;
 
 use super::StoreError;
+
+/// Makes the file before SQLite does: it holds the key that signs addresses, so others must not read it.
+pub(super) fn make_private(file: &Path) -> Result<(), StoreError> {
+    let wrong = |error| StoreError::Unusable(format!("[Database] URL: {} can't be made: {error}", file.display()));
+    platform::make_private(file).map_err(wrong)
+}
 
 /// Refuses a file on a network file system, and a folder that is not there.
 pub(super) fn check(file: &Path) -> Result<(), StoreError> {

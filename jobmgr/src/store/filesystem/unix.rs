@@ -1,5 +1,8 @@
-//! By the type that statfs(2) gives.
+//! By the type that statfs(2) gives, and by mode bits.
 
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Magic numbers of `linux/magic.h` and statfs(2).
@@ -15,6 +18,16 @@ const NETWORK: [(i64, &str); 8] = [
 ];
 
 pub(super) fn network_kind(folder: &Path) -> Option<&'static str> {
+    // Of another type on other architectures.
+    #[allow(clippy::useless_conversion)]
     let kind = i64::from(rustix::fs::statfs(folder).ok()?.f_type);
     NETWORK.into_iter().find(|(magic, _)| *magic == kind & 0xFFFF_FFFF).map(|(_, name)| name)
+}
+
+/// Makes the file, where it is not there yet, for its owner alone; SQLite gives its other files the same mode.
+pub(super) fn make_private(file: &Path) -> io::Result<()> {
+    match File::options().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -40,6 +40,27 @@ async fn opened_by_many_at_once_and_again() {
     assert_eq!(keys.len(), 1, "everybody reads the same installation");
 }
 
+/// It holds the key that signs addresses.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_their_owners_alone_whatever_their_names() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut stores = Vec::new();
+    for name in ["x.db", "50%20 #1?.db"] {
+        let store = Store::open(&database(&dir.path().join(name))).await.unwrap();
+        for ending in ["", "-wal", "-shm"] {
+            let file = dir.path().join(format!("{name}{ending}"));
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", file.display());
+        }
+        // While it is open, all three files are there.
+        stores.push(store);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 6, "no file of another name");
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
