@@ -22,6 +22,8 @@ use crate::runner::{Failure, Request, Runner, Said};
 const OVERTIME: Duration = Duration::from_secs(70);
 /// How long uploads are tried again while the store is away.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long uploads may go on when the worker ends its jobs.
+const LAST_UPLOADS: Duration = Duration::from_secs(5);
 /// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest such pause: `AGAIN` doubled so often.
@@ -270,6 +272,9 @@ impl<'a> Running<'a> {
         let kept = tokio::select! {
             biased;
             () = fence.cancelled() => return Ending::Fenced,
+            () = no_more_uploads(self.shared.ending.clone()) => {
+                return Ending::Release { delay: Duration::ZERO, why: "the worker ends before all is stored".into() };
+            }
             kept = self.upload(directory) => kept,
         };
         let (collected, stdout, stderr) = match kept {
@@ -385,6 +390,12 @@ async fn hand_over(kept: Option<Runner>, claim: &Claim, request: &Request) -> Re
 async fn end(runner: Runner) {
     runner.end().await;
     super::end_orphans().await;
+}
+
+/// Waits until the worker has been ending for so long that uploads are given up.
+async fn no_more_uploads(ending: CancellationToken) {
+    ending.cancelled().await;
+    tokio::time::sleep(LAST_UPLOADS).await;
 }
 
 fn was_canceled(outcome: &Outcome) -> bool {

@@ -82,6 +82,29 @@ fn a_job_that_outlives_the_drain_is_ended_and_runs_again_however_often() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_holds_no_end_up() {
+    // It takes connections, and never says a word.
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "[Worker]\nDrain = \"200ms\"\n[Storage]\nURL = \"s3://bucket\"\n[Storage.Options]\nendpoint = \"http://{}\"\n\
+         region = \"r\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\nallow_http = \"true\"",
+        store.local_addr().unwrap()
+    );
+    let home = Home::new(&config);
+    home.sh("leaves", "echo 1 > \"$JOBMGR_ARTIFACTS_DIR/a\"; touch \"$JOBMGR_PARAMETER_HOME/done\"", HOME);
+    let mut server = home.serve();
+    let id = server.start("leaves", to(&home));
+    eventually("the job has ended and its artifact is on its way", || home.path("done").exists());
+    let asked = Instant::now();
+    ask_to_stop(&home, &server, Signal::TERM);
+    assert_eq!(server.exit().code(), Some(0), "{}", home.log());
+    assert!(asked.elapsed() < Duration::from_secs(20), "only after {:?}", asked.elapsed());
+    let job = home.stored(id);
+    assert_eq!((job.status, job.attempt), (Status::Queued, 1));
+    assert_nothing_left(&home, 0);
+}
+
+#[test]
 fn a_second_signal_ends_the_running_job_at_once() {
     let home = stubborn("[Worker]\nDrain = \"10m\"");
     let mut server = home.serve();

@@ -1,5 +1,7 @@
 //! Deaths, restarts and orderly ends of servers and runners.
 
+/// Servers and runners that are killed at random.
+mod chaos;
 /// kill -9 of the server, of a runner, of both.
 mod crash;
 /// SIGTERM, SIGINT, a second one.
