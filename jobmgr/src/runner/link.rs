@@ -52,6 +52,13 @@ pub enum Failure {
     Died(String),
 }
 
+impl Failure {
+    /// Whether the job has a process that even SIGKILL does not end.
+    pub fn is_unkillable(&self) -> bool {
+        matches!(self, Failure::Executor(why) if why.contains("unkillable"))
+    }
+}
+
 impl Runner {
     /// Starts a runner and waits until it is ready.
     ///

@@ -11,6 +11,8 @@ mod attempt;
 mod beneath;
 /// Regular files below `artifacts/`, and nothing else, to the store.
 pub mod collect;
+/// What a job left: to the store, and into its end.
+mod ending;
 /// What a job is given: command, environment, directory.
 mod given;
 /// The leases that this worker holds.
@@ -24,6 +26,8 @@ mod output;
 pub mod platform;
 /// Removing a directory whatever the job did to it.
 pub mod remove;
+/// A job while it runs.
+mod running;
 /// Claim after claim.
 mod slot;
 #[cfg(test)]

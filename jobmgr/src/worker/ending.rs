@@ -1,0 +1,164 @@
+//! What a job left: to the store, and into its end.
+
+use std::time::Duration;
+
+use jobmgr_plugin_api::Outcome;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::attempt::{Ending, again, key_prefix};
+use super::collect::{self, CollectError, Collected};
+use super::running::Running;
+use super::verdict::Verdict;
+use super::workspace::Directory;
+use crate::blobs::BlobError;
+use crate::domain::job::{Ended, Finish, Log, Reason, Status};
+use crate::domain::jobspec::Jobspec;
+use crate::runner::Failure;
+
+/// How long uploads are tried again while the store is away.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long uploads may go on when the worker ends its jobs.
+const LAST_UPLOADS: Duration = Duration::from_secs(5);
+/// How large a structured output may be.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+impl Running<'_> {
+    /// Uploads what the job left, and makes its end.
+    pub(super) async fn collect(
+        mut self,
+        spec: &Jobspec,
+        result: Result<Outcome, Failure>,
+        directory: &Directory,
+        fence: &CancellationToken,
+    ) -> Ending {
+        // Before the end, after which the row takes no more.
+        if let Some(progress) = self.progress.take() {
+            drop(self.shared.parts.store.progress(self.claim, &progress).await);
+        }
+        let mut verdict = match &result {
+            Ok(outcome) => Verdict::of(outcome, spec.timeout),
+            Err(Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
+            Err(failure) if failure.is_unkillable() => Verdict::failed(Reason::Unkillable, failure.to_string()),
+            Err(failure) => Verdict::failed(Reason::ExecutorError, failure.to_string()),
+        };
+        let output = self.structured_output(directory);
+        let kept = tokio::select! {
+            biased;
+            () = fence.cancelled() => return Ending::Fenced,
+            () = no_more_uploads(self.shared.ending.clone()) => {
+                return Ending::Release { delay: Duration::ZERO, why: "the worker ends before all is stored".into() };
+            }
+            kept = self.upload(directory) => kept,
+        };
+        let (collected, stdout, stderr) = match kept {
+            Ok(kept) => kept,
+            Err(Upload::Limit(why, stdout, stderr)) => {
+                if verdict.status == Status::Completed {
+                    verdict = Verdict::failed(Reason::ArtifactLimit, why);
+                } else {
+                    self.warn(why);
+                }
+                (Collected { artifacts: Vec::new(), skipped: Vec::new() }, stdout, stderr)
+            }
+            Err(Upload::Away(why)) => return again(self.claim, why),
+        };
+        info!(job = self.claim.id, name = self.claim.name, attempt = self.claim.attempt, status = %verdict.status,
+              error = verdict.error.as_deref().unwrap_or_default(), "ended");
+        let outcome = result.ok();
+        let ended = Ended {
+            error: verdict.error,
+            exit_code: outcome.as_ref().and_then(|outcome| outcome.exit_code).map(i64::from),
+            signal: outcome.as_ref().and_then(|outcome| outcome.signal).map(i64::from),
+            stdout,
+            stderr,
+            output,
+            warnings: self.warnings,
+            artifacts: collected.artifacts,
+            skipped: collected.skipped,
+        };
+        let finish = Finish { status: verdict.status, reason: verdict.reason, attempt: self.claim.attempt, ended };
+        Ending::Finish(Box::new(finish))
+    }
+
+    /// The JSON that the job wrote to `JOBMGR_OUTPUT`, if it did.
+    fn structured_output(&mut self, directory: &Directory) -> Option<serde_json::Value> {
+        let why = match collect::read_small(&directory.output(), MAX_OUTPUT) {
+            Ok(None) => return None,
+            Ok(Some(text)) => match serde_json::from_slice(&text) {
+                Ok(value) => return Some(value),
+                Err(error) => format!("it is not JSON: {error}"),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.warn(format!("JOBMGR_OUTPUT was left out: {why}"));
+        None
+    }
+
+    /// Artifacts and large logs to the store; tries again while it is away.
+    async fn upload(&mut self, directory: &Directory) -> Result<(Collected, Log, Log), Upload> {
+        let until = Instant::now() + UPLOAD_PATIENCE;
+        let mut pause = Duration::from_millis(250);
+        loop {
+            let why = match self.upload_once(directory).await {
+                Ok(kept) => return Ok(kept),
+                Err(Tried::Limit(why)) => {
+                    // Some may be there already; none of them is listed.
+                    let prefix = key_prefix(self.claim, self.claim.attempt);
+                    if let Err(error) = self.shared.parts.blobs.delete_prefix(&prefix).await {
+                        warn!(job = self.claim.id, %error, "objects of refused artifacts stay");
+                    }
+                    let logs = self.logs().await.map_err(|error| Upload::Away(error.to_string()))?;
+                    return Err(Upload::Limit(why, logs.0, logs.1));
+                }
+                Err(Tried::Away(why)) => why,
+            };
+            if Instant::now() > until || self.shared.ending.is_cancelled() {
+                return Err(Upload::Away(why));
+            }
+            warn!(job = self.claim.id, %why, "what the job left can't be stored yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+
+    async fn upload_once(&mut self, directory: &Directory) -> Result<(Collected, Log, Log), Tried> {
+        let config = &self.shared.parts.config;
+        let limits = collect::Limits { max_files: config.max_artifacts, max_bytes: config.max_artifact_bytes };
+        let prefix = key_prefix(self.claim, self.claim.attempt);
+        let blobs = &self.shared.parts.blobs;
+        let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits).await;
+        let collected = collected.map_err(|error| match error {
+            CollectError::Limit(why) => Tried::Limit(why),
+            CollectError::Infra(error) => Tried::Away(error.to_string()),
+            CollectError::Workspace(error) => Tried::Away(error.to_string()),
+        })?;
+        let (stdout, stderr) = self.logs().await.map_err(|error| Tried::Away(error.to_string()))?;
+        Ok((collected, stdout, stderr))
+    }
+
+    async fn logs(&mut self) -> Result<(Log, Log), BlobError> {
+        let prefix = key_prefix(self.claim, self.claim.attempt);
+        let blobs = &self.shared.parts.blobs;
+        let stdout = self.stdout.keep(blobs, &format!("{prefix}/stdout")).await?;
+        let stderr = self.stderr.keep(blobs, &format!("{prefix}/stderr")).await?;
+        Ok((stdout, stderr))
+    }
+}
+
+/// Waits until the worker has been ending for so long that uploads are given up.
+async fn no_more_uploads(ending: CancellationToken) {
+    ending.cancelled().await;
+    tokio::time::sleep(LAST_UPLOADS).await;
+}
+
+enum Tried {
+    Limit(String),
+    Away(String),
+}
+
+enum Upload {
+    Limit(String, Log, Log),
+    Away(String),
+}

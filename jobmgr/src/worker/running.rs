@@ -1,0 +1,191 @@
+//! A job while it runs: what it says, and what makes it stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobmgr_plugin_api::{Event, Outcome, Stop};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::attempt::{Ending, again};
+use super::output::Output;
+use super::{Live, Shared};
+use crate::domain::job::{Claim, Progress};
+use crate::domain::jobspec::Jobspec;
+use crate::runner::{Failure, Request, Runner, Said};
+
+/// How long an executor may take beyond the job's grace before its runner is ended.
+const OVERTIME: Duration = Duration::from_secs(70);
+/// How often progress is written to the database.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// A job while it runs.
+pub(super) struct Running<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) claim: &'a Claim,
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
+    pub(super) warnings: Vec<String>,
+    pub(super) progress: Option<Progress>,
+    progress_due: Instant,
+}
+
+/// How the job's run came out, before anything is collected.
+pub(super) type Ran = Result<Result<Outcome, Failure>, Ending>;
+
+impl<'a> Running<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, claim: &'a Claim, warnings: Vec<String>) -> Self {
+        let cap = shared.parts.config.max_log_bytes;
+        Running {
+            shared,
+            claim,
+            stdout: Output::new(shared.root.spool(claim, "stdout"), cap),
+            stderr: Output::new(shared.root.spool(claim, "stderr"), cap),
+            warnings,
+            progress: None,
+            progress_due: Instant::now(),
+        }
+    }
+
+    /// Has the runner run the job, starting one where there is none.
+    pub(super) async fn run(
+        &mut self,
+        slot: &mut Option<Runner>,
+        spec: &Jobspec,
+        request: &Request,
+        fence: &CancellationToken,
+    ) -> Ran {
+        let mut runner = hand_over(slot.take(), self.claim, request).await?;
+        let result = self.follow(&mut runner, spec, fence).await;
+        match &result {
+            // A runner with something that it can't end would find it again after its next job.
+            Ok(Err(failure @ Failure::Executor(_))) if failure.is_unkillable() => end(runner).await,
+            Ok(Ok(_) | Err(Failure::Invalid(_) | Failure::Executor(_) | Failure::Retry(_))) => *slot = Some(runner),
+            _ => end(runner).await,
+        }
+        match result {
+            Ok(Err(Failure::Died(why))) => Err(Ending::Crashed(why)),
+            Ok(Err(Failure::Retry(why))) => Err(again(self.claim, why)),
+            // Ended by the worker, not by itself or by request: it is to be run again.
+            Ok(Ok(outcome)) if self.shared.ending.is_cancelled() && was_canceled(&outcome) => {
+                Err(Ending::Release { delay: Duration::ZERO, why: "the worker ends".into() })
+            }
+            other => other,
+        }
+    }
+
+    /// Listens to the job until it has ended; asks it to stop when its time is over or the worker ends.
+    async fn follow(&mut self, runner: &mut Runner, spec: &Jobspec, fence: &CancellationToken) -> Ran {
+        let ending = self.shared.ending.clone();
+        let far = Duration::from_secs(365 * 24 * 3600);
+        let deadline = tokio::time::sleep(spec.timeout.min(far));
+        tokio::pin!(deadline);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = fence.cancelled() => return Err(Ending::Fenced),
+                () = &mut deadline => {
+                    if stopping {
+                        return Err(Ending::Crashed("the executor did not end the job when it was asked to".into()));
+                    }
+                    stopping = true;
+                    drop(runner.stop(Stop::Timeout).await);
+                    deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
+                }
+                () = ending.cancelled(), if !stopping => {
+                    stopping = true;
+                    drop(runner.stop(Stop::Cancel).await);
+                    deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
+                }
+                () = tokio::time::sleep_until(self.progress_due), if self.progress.is_some() => self.note_progress(),
+                // Last: a job that writes without a pause must not keep the others from being looked at.
+                said = runner.next() => match said {
+                    Said::Done(result) => return Ok(result),
+                    said => self.hear(said)?,
+                },
+            }
+        }
+    }
+
+    fn hear(&mut self, said: Said) -> Result<(), Ending> {
+        let claim = self.claim;
+        let full = |error: std::io::Error| again(claim, format!("the job's output can't be kept: {error}"));
+        match said {
+            Said::Stdout(data) => {
+                self.tell(Live::Stdout(&data));
+                self.stdout.write(&data).map_err(full)
+            }
+            Said::Stderr(data) => {
+                self.tell(Live::Stderr(&data));
+                self.stderr.write(&data).map_err(full)
+            }
+            Said::Event(Event::Progress { percent, message }) => {
+                self.tell(Live::Progress(percent, &message));
+                self.progress = Some(Progress { percent, message });
+                self.note_progress();
+                Ok(())
+            }
+            Said::Event(Event::Warning(text)) => {
+                self.warn(text);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        warn!(job = self.claim.id, "{text}");
+        self.tell(Live::Warning(&text));
+        self.warnings.push(text);
+    }
+
+    fn tell(&self, live: Live<'_>) {
+        if let Some(tap) = &self.shared.parts.tap {
+            tap(self.claim.id, live);
+        }
+    }
+
+    /// Writes progress now and then, without waiting for it.
+    fn note_progress(&mut self) {
+        if self.progress_due > Instant::now() {
+            return;
+        }
+        if let Some(progress) = self.progress.take() {
+            self.progress_due = Instant::now() + PROGRESS;
+            let (store, claim) = (self.shared.parts.store.clone(), self.claim.clone());
+            // The next one tells more than this one, and the end tells all.
+            tokio::spawn(async move { drop(store.progress(&claim, &progress).await) });
+        }
+    }
+}
+
+/// Gives the job to the kept runner, or to a new one where there is none or it has died meanwhile.
+async fn hand_over(kept: Option<Runner>, claim: &Claim, request: &Request) -> Result<Runner, Ending> {
+    if let Some(mut runner) = kept {
+        if runner.run(request).await.is_ok() {
+            return Ok(runner);
+        }
+        end(runner).await;
+    }
+    let started = Runner::start().await;
+    let mut runner = started.map_err(|error| again(claim, format!("no runner can be started: {error}")))?;
+    match runner.run(request).await {
+        Ok(()) => Ok(runner),
+        Err(error) => {
+            end(runner).await;
+            Err(again(claim, format!("the runner does not take the job: {error}")))
+        }
+    }
+}
+
+/// Ends a runner, and what it did not end itself: nothing of an attempt may be left when the next one starts.
+async fn end(runner: Runner) {
+    runner.end().await;
+    super::end_orphans().await;
+}
+
+fn was_canceled(outcome: &Outcome) -> bool {
+    outcome.ending == jobmgr_plugin_api::Ending::Killed(jobmgr_plugin_api::KillReason::Cancelled)
+}
