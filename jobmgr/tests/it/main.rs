@@ -8,6 +8,7 @@ mod cli;
 mod collect;
 mod http;
 mod papers;
+mod path;
 mod printing;
 mod store;
 mod support;
