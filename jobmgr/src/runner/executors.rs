@@ -1,7 +1,6 @@
 //! The executors that this binary has.
 
 use jobmgr_executor_process::Process;
-use jobmgr_plugin_api::schemars::{Schema, schema_for};
 use jobmgr_plugin_api::{Context, Error, Executor, Job, Outcome, Result};
 use serde_json::Value;
 
@@ -26,11 +25,6 @@ pub fn check(name: &str, options: &Value) -> Result<(), (&'static str, String)> 
         Process::NAME => parse::<Process>(options).map(drop).map_err(|why| ("Options", why)),
         _ => Err(("Executor", unknown(name))),
     }
-}
-
-/// The JSON Schema of the executor's options.
-pub fn options_schema(name: &str) -> Option<Schema> {
-    (name == Process::NAME).then(|| schema_for!(<Process as Executor>::Options))
 }
 
 fn unknown(name: &str) -> String {

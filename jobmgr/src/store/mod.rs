@@ -1,7 +1,7 @@
 //! The queue and everything that is remembered; the only room that names sqlx.
 //!
 //! One set of statements serves every database: `bigint`, `varchar` and `text` columns, times in Unix
-//! milliseconds of the database's clock, flags as words, JSON as text. What differs is in [`dialect`] and in
+//! milliseconds of the database's clock, flags as words, JSON as text. What differs is in `dialect` and in
 //! `migrations/`. A state changes by one guarded UPDATE; a worker's writes carry the epoch of its claim, so that
 //! one who lost its lease changes nothing.
 

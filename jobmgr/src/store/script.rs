@@ -90,13 +90,14 @@ async fn execute(
     statements: &Statements,
     (texts, values): Script<'_>,
 ) -> Result<Vec<Came>, sqlx::Error> {
-    let mut script = String::from(statements.dialect.begin());
-    for text in texts {
-        script.push_str("; ");
-        script.push_str(text.as_str());
+    // A statement alone is a transaction by itself.
+    let alone = texts.len() == 1;
+    let mut texts: Vec<&str> = texts.into_iter().map(Text::as_str).collect();
+    if !alone {
+        texts.insert(0, statements.dialect.begin());
+        texts.push("commit");
     }
-    script.push_str("; commit");
-    let query = sqlx::query_with(AssertSqlSafe(script), values);
+    let query = sqlx::query_with(AssertSqlSafe(texts.join("; ")), values);
     let mut came = vec![Came::default()];
     // sqlx would rather not promise this of every database; the dialect says that this one does it.
     #[allow(deprecated)]
@@ -111,8 +112,10 @@ async fn execute(
             Either::Right(row) => last.rows.push(row),
         }
     }
-    // Begin is the first.
-    came.remove(0);
+    if !alone {
+        // That of begin.
+        came.remove(0);
+    }
     Ok(came)
 }
 
