@@ -34,9 +34,7 @@ impl Running<'_> {
         fence: &CancellationToken,
     ) -> Ending {
         // Before the end, after which the row takes no more.
-        if let Some(progress) = self.progress.take() {
-            drop(self.shared.parts.store.progress(self.claim, &progress).await);
-        }
+        fence.run_until_cancelled(self.last_progress()).await;
         let mut verdict = match &result {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
             Err(Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobmgr_plugin_api::{Event, Outcome, Stop};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -27,8 +28,10 @@ pub(super) struct Running<'a> {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) warnings: Vec<String>,
-    pub(super) progress: Option<Progress>,
+    progress: Option<Progress>,
     progress_due: Instant,
+    /// The last write of progress.
+    writing: Option<JoinHandle<()>>,
 }
 
 /// How the job's run came out, before anything is collected.
@@ -45,6 +48,7 @@ impl<'a> Running<'a> {
             warnings,
             progress: None,
             progress_due: Instant::now(),
+            writing: None,
         }
     }
 
@@ -155,8 +159,18 @@ impl<'a> Running<'a> {
         if let Some(progress) = self.progress.take() {
             self.progress_due = Instant::now() + PROGRESS;
             let (store, claim) = (self.shared.parts.store.clone(), self.claim.clone());
-            // The next one tells more than this one, and the end tells all.
-            tokio::spawn(async move { drop(store.progress(&claim, &progress).await) });
+            // The next one tells more than this one.
+            self.writing = Some(tokio::spawn(async move { drop(store.progress(&claim, &progress).await) }));
+        }
+    }
+
+    /// Writes what was not written yet, and waits for what is being written.
+    pub(super) async fn last_progress(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+        if let Some(progress) = self.progress.take() {
+            drop(self.shared.parts.store.progress(self.claim, &progress).await);
         }
     }
 }

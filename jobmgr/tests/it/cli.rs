@@ -136,6 +136,9 @@ fn check_finds_what_is_wrong_and_says_where() {
     assert_eq!(found, ["ok     configuration", "ok     jobspec good", "ok     database", "ok     store"]);
     assert!(report.contains("does nothing"));
 
+    // Another folder: what SQLite keeps beside a file could make it good again.
+    let home = Home::new("");
+    home.spec("good", "Command = \"true\"");
     home.spec("bad", "Command = \"true\"\n\n[[Parameter]]\nName = \"n\"\nType = \"integer\"");
     std::fs::write(home.path("jobmgr.db"), "garbage ".repeat(1000)).unwrap();
     std::fs::write(home.path("config.toml"), "[Storage]\nURL = \"file:config.toml\"").unwrap();
