@@ -4,14 +4,14 @@
 mod check;
 /// `jobmgr openapi`
 mod openapi;
+/// What the platforms say in their own ways.
+mod platform;
 /// `jobmgr run`
 mod run;
 /// `jobmgr schema`
 mod schema;
 /// `jobmgr serve`
 mod serve;
-/// What asks the program to stop.
-mod signals;
 
 use std::io::Write;
 use std::path::Path;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::signals::Stops;
+use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say};
 use crate::blobs::{BlobError, Blobs};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{self, Api};
 use crate::jobspecs::Jobspecs;
 use crate::runner::executors;
@@ -48,7 +48,7 @@ async fn serve_with(config: Config) -> Result<(), String> {
         store: store.clone(),
         blobs: blobs.clone(),
         jobspecs: jobspecs.clone(),
-        config: Arc::new(config.server.clone()),
+        config: Arc::new(within_open_files(config.server.clone())),
     };
     worker::platform::adopt_orphans();
     let parts =
@@ -88,6 +88,17 @@ async fn check_store(blobs: &Blobs) -> Result<(), String> {
         Err(_) => warn!("[Storage] {} does not answer; jobs wait until it does", blobs.describe()),
     }
     Ok(())
+}
+
+/// At most half of the files that may be open are connections, so that jobs can always be run. The limit itself is not
+/// raised: jobs inherit it, and programs that use select(2) break when it is high.
+fn within_open_files(mut server: config::Server) -> config::Server {
+    let most = open_files().map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX)).max(1);
+    if server.max_connections > most {
+        debug!("at most {most} connections at once, since {} files may be open (ulimit -n)", most * 2);
+        server.max_connections = most;
+    }
+    server
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, String> {

@@ -9,7 +9,7 @@ mod collect;
 mod http;
 mod layers;
 mod papers;
-mod portable;
+mod path;
 mod printing;
 mod store;
 mod support;

@@ -63,6 +63,16 @@ impl Home {
         );
     }
 
+    /// Writes a jobspec that runs a script of the platform's shell; no double quotes for `cmd`.
+    pub fn shell(&self, name: &str, sh: &str, cmd: &str, more: &str) {
+        if cfg!(unix) {
+            return self.sh(name, sh, more);
+        }
+        let script = toml::Value::String(cmd.into());
+        let preserved = "PreserveEnvVars = [\"PATH\", \"SystemRoot\"]";
+        self.spec(name, &format!("Command = \"cmd\"\nArguments = [\"/d\", \"/c\", {script}]\n{preserved}\n{more}\n"));
+    }
+
     /// A jobmgr command that runs here; its jobs' directories are below `tmp`.
     pub fn jobmgr(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jobmgr"));

@@ -1,30 +1,21 @@
-//! The way of a job on every platform: what the shells of both can say.
+//! The whole path of a job, from its submission to its artifacts, on every platform.
 
 use std::time::{Duration, Instant};
 
-use jobmgr::domain::job::Status;
+use jobmgr::domain::job::{Reason, Status};
 use serde_json::json;
 
 use crate::support::server::{Home, eventually, whole};
 
-/// A jobspec that runs a line of the platform's shell.
-fn shell(home: &Home, name: &str, unix: &str, windows: &str, more: &str) {
-    let (command, flag, line) = if cfg!(windows) { ("cmd", "/c", windows) } else { ("sh", "-c", unix) };
-    let line = toml::Value::String(line.into());
-    let keep = "PreserveEnvVars = [\"PATH\", \"SystemRoot\", \"ComSpec\"]";
-    home.spec(name, &format!("Command = \"{command}\"\nArguments = [\"{flag}\", {line}]\n{keep}\n{more}\n"));
-}
-
 /// Says in a file, again and again, that it runs. Its process is not the job's first one.
-fn beats(home: &Home, timeout: &str) {
-    shell(
-        home,
+fn beats(home: &Home) {
+    home.shell(
         "beats",
         "cd \"$JOBMGR_PARAMETER_HOME\"; [ $JOBMGR_ATTEMPT = 1 ] || { echo attempt $JOBMGR_ATTEMPT; exit; }\n\
          sh -c 'while :; do echo beat >> beats; sleep 0.1; done'; true",
         "if %JOBMGR_ATTEMPT%==1 (for /l %i in (1,1,600) do @(echo beat>>%JOBMGR_PARAMETER_HOME%\\beats& \
          ping -n 2 127.0.0.1>nul)) else echo attempt %JOBMGR_ATTEMPT%",
-        &format!("Timeout = \"{timeout}\"\nKillGrace = \"500ms\"\n[[Parameter]]\nName = \"home\"\nType = \"string\""),
+        "Timeout = \"10m\"\nKillGrace = \"500ms\"\n[[Parameter]]\nName = \"home\"\nType = \"string\"",
     );
 }
 
@@ -41,58 +32,55 @@ fn assert_silent(home: &Home) {
 }
 
 #[test]
-fn output_artifacts_and_exit_codes() {
+fn output_artifacts_and_ends_reach_the_client() {
     let home = Home::new("");
-    let parameter = "[[Parameter]]\nName = \"who\"\nType = \"string\"";
-    let unix = "echo hello $JOBMGR_PARAMETER_WHO; echo content > \"$JOBMGR_ARTIFACTS_DIR/a.txt\"";
-    let windows = "echo hello %JOBMGR_PARAMETER_WHO%& echo content> %JOBMGR_ARTIFACTS_DIR%\\a.txt";
-    shell(&home, "greet", unix, windows, parameter);
-    shell(&home, "fail", "echo partly; exit 3", "echo partly& exit 3", "");
+    let parameter = "[[Parameter]]\nName = \"who\"\nType = \"string\"\nDefault = \"you\"";
+    home.shell(
+        "greet",
+        "echo hello $JOBMGR_PARAMETER_WHO; echo aside >&2; echo kept > \"$JOBMGR_ARTIFACTS_DIR/a.txt\"; \
+         echo '{\"n\":1}' > \"$JOBMGR_OUTPUT\"; echo '50 half' > \"$JOBMGR_PROGRESS\"",
+        "(echo hello %JOBMGR_PARAMETER_WHO%)& (echo aside>&2)& (echo kept>%JOBMGR_ARTIFACTS_DIR%\\a.txt)& \
+         (echo {}>%JOBMGR_OUTPUT%)& (echo 50 half>%JOBMGR_PROGRESS%)",
+        parameter,
+    );
+    home.shell("fails", "echo before; exit 3", "(echo before)& exit 3", "");
+    beats(&home);
+    home.spec("missing", "Command = \"no-such-program\"");
     let server = home.serve();
-    let ended = server.run("greet", json!({ "who": "you" }));
-    assert_eq!((ended.status.as_str(), ended.result.trim_end()), ("completed", "hello you"));
-    assert_eq!((&ended.artifacts[0]["name"], &ended.artifacts[0]["mime"]), (&json!("a.txt"), &json!("text/plain")));
-    assert_eq!(String::from_utf8(server.download(&ended.artifacts[0])).unwrap().trim_end(), "content");
-    let ended = server.run("fail", json!({}));
-    assert_eq!(ended.status, "failed");
-    assert!(ended.result.starts_with("partly") && ended.result.ends_with("exit status 3"), "{:?}", ended.result);
-    assert_eq!(server.run("nope", json!({})).result, "job does not exist");
-}
-
-#[test]
-fn structured_output_and_progress() {
-    let home = Home::new("");
-    let unix = "echo '{}' > \"$JOBMGR_OUTPUT\"; echo '50 half' > \"$JOBMGR_PROGRESS\"";
-    let windows = "(echo {}>%JOBMGR_OUTPUT%)& (echo 50 half>%JOBMGR_PROGRESS%)";
-    shell(&home, "tells", unix, windows, "");
-    let server = home.serve();
-    let id = server.start("tells", json!({}));
-    assert_eq!(server.wait(id).status, "completed");
+    let id = server.start("greet", json!({ "who": "world" }));
+    let ended = server.wait(id);
+    assert_eq!((ended.status.as_str(), ended.result.trim_end()), ("completed", "hello world"));
+    assert_eq!(ended.artifacts[0]["name"], "a.txt");
+    assert_eq!(server.download(&ended.artifacts[0]).trim_ascii(), b"kept");
     let job = home.stored(id);
     assert_eq!(job.progress.unwrap().message, "half");
-    let ended = job.ended.unwrap();
-    assert_eq!((ended.output, ended.warnings), (Some(json!({})), vec![]));
+    let stored = job.ended.unwrap();
+    assert!(stored.output.is_some() && stored.warnings.is_empty(), "{stored:?}");
+
+    let ended = server.run("fails", json!({}));
+    assert_eq!(ended.result.lines().collect::<Vec<_>>(), ["before", "exit status 3"]);
+    assert!(server.run("missing", json!({})).result.contains("no-such-program"));
+    assert_eq!(server.run("nobody", json!({})).result, "job does not exist");
     eventually("nothing is left", || home.left_of_jobs().is_empty());
 }
 
 #[test]
-fn a_timeout_ends_all_that_the_job_started_and_the_next_one_runs() {
+fn a_timeout_ends_all_that_the_job_started() {
     let home = Home::new("");
-    beats(&home, "2s");
-    shell(&home, "short", "echo next", "echo next", "");
+    beats(&home);
+    let spec = std::fs::read_to_string(home.path("jobspecs/beats.toml")).unwrap();
+    home.spec("beats", &spec.replace("10m", "2s"));
     let server = home.serve();
-    let long = server.start("beats", json!({ "home": home.dir.path() }));
-    let short = server.start("short", json!({}));
-    let ended = server.wait(long);
-    assert_eq!((ended.status.as_str(), ended.result.as_str()), ("failed", "timeout after 2s"));
-    assert_eq!(server.wait(short).result.trim_end(), "next");
+    let id = server.start("beats", json!({ "home": home.dir.path() }));
+    assert_eq!(server.wait(id).result, "timeout after 2s");
+    assert_eq!(home.stored(id).reason, Some(Reason::Timeout));
     assert_silent(&home);
 }
 
 #[test]
 fn a_killed_server_takes_its_jobs_with_it_and_the_next_one_runs_them_again() {
     let home = Home::new("");
-    beats(&home, "10m");
+    beats(&home);
     let mut server = home.serve();
     let id = server.start("beats", json!({ "home": home.dir.path() }));
     eventually("the job runs", || whole(&home.path("beats")).is_some());
@@ -111,8 +99,7 @@ fn a_killed_server_takes_its_jobs_with_it_and_the_next_one_runs_them_again() {
 #[test]
 fn run_gives_output_status_and_artifacts() {
     let home = Home::new("");
-    shell(
-        &home,
+    home.shell(
         "both",
         "echo out; echo err >&2; echo kept > \"$JOBMGR_ARTIFACTS_DIR/a.txt\"; exit 7",
         "(echo out)& (echo err>&2)& (echo kept>%JOBMGR_ARTIFACTS_DIR%\\a.txt)& exit 7",

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is closed).
+//! SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is closed); the limit of open files.
 
 use std::io;
 
@@ -28,4 +28,9 @@ impl Stops {
             _ = self.hangup.recv() => "SIGHUP",
         }
     }
+}
+
+/// How many files and connections this process may have open at once; `None` without a limit.
+pub(crate) fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
