@@ -138,10 +138,11 @@ impl<'a> Watch<'a> {
     /// Asks everything that the job started to end.
     fn ask(&mut self, why: Stop) {
         let leader = leader::lock();
-        // A stopped process would not see the other one.
+        // The others first: when the group ends, what it started moves in the tree, and could be missed. A stopped
+        // process would see no SIGTERM without SIGCONT.
+        signal_each(&leader, &[Signal::CONT, Signal::TERM], Reach::OutsideGroup);
         leader.signal_group(Signal::CONT);
         leader.signal_group(Signal::TERM);
-        signal_each(&leader, &[Signal::CONT, Signal::TERM], Reach::OutsideGroup);
         self.phase = Phase::Stopping(why, Instant::now() + self.grace);
     }
 
