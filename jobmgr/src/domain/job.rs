@@ -3,18 +3,23 @@
 //! ```text
 //! queued  --claim-->  started  --finish-->  completed | failed | canceled
 //! queued  --cancel->  canceled
-//! started --lease ran out / released-->  queued (next attempt)  |  failed (crash_limit)
+//! started --cancel->  canceled  (its worker ends it first)
+//! started --lease ran out / released / retried-->  queued (next attempt)  |  failed (crash_limit, worker_lost)
 //! ```
 //! A terminal state never changes. Every move is one guarded UPDATE in `store`.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// The number by which a job is known; ids rise in the order of submission.
 pub type JobId = i64;
 
 /// The priority of a job that names none. Lower numbers run first; the range is 0 to 100.
 pub const DEFAULT_PRIORITY: i64 = 50;
+
+/// How often a job may be running when its worker or runner dies, unless its jobspec says otherwise.
+pub const CRASH_LIMIT: i64 = 3;
 
 /// A job's values by parameter name, as they were submitted; sorted, as clients see them.
 pub type Parameters = BTreeMap<String, String>;
@@ -152,6 +157,8 @@ pub struct NewJob {
     pub priority: i64,
     /// Whose it is.
     pub user_id: i64,
+    /// How long it may wait for its first start; `None`: for ever.
+    pub queue_timeout: Option<Duration>,
 }
 
 /// A job as readers see it. Times are Unix milliseconds of the database's clock.
@@ -291,6 +298,92 @@ pub struct Claim {
     pub name: String,
     /// Its values, or why its row can't be read.
     pub parameters: Result<Parameters, String>,
+    /// How often it was queued again because of what it did itself.
+    pub tries: i64,
+    /// When it was claimed, in Unix milliseconds of the database's clock.
+    pub started_ms: i64,
+    /// When it was submitted, by the same clock.
+    pub created_ms: i64,
+    /// Whose it is.
+    pub worker: String,
+}
+
+/// An attempt that did not end its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Which run of the job this was, from 1.
+    pub attempt: i64,
+    /// What became of it.
+    pub ending: AttemptEnding,
+    /// Who ran it.
+    pub worker: String,
+    /// When it was claimed, in Unix milliseconds.
+    pub started_ms: Option<i64>,
+    /// When it ended, or was given up.
+    pub ended_ms: i64,
+    /// Why it failed, if it did.
+    pub reason: Option<Reason>,
+    /// One line about its end.
+    pub error: Option<String>,
+    /// The exit code, where there is one.
+    pub exit_code: Option<i64>,
+    /// The signal, where one ended it.
+    pub signal: Option<i64>,
+    /// The end of what it wrote to standard output.
+    pub stdout: Log,
+    /// The end of what it wrote to standard error.
+    pub stderr: Log,
+}
+
+/// Why a job goes on after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptEnding {
+    /// It failed, and its jobspec says that it is tried again.
+    Failed,
+    /// It could not be run or not be ended by its worker, and was given back.
+    Released,
+    /// Its runner died.
+    Crashed,
+    /// Its worker went away.
+    Lost,
+}
+
+impl AttemptEnding {
+    /// All of them.
+    pub const ALL: [AttemptEnding; 4] =
+        [AttemptEnding::Failed, AttemptEnding::Released, AttemptEnding::Crashed, AttemptEnding::Lost];
+
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptEnding::Failed => "failed",
+            AttemptEnding::Released => "released",
+            AttemptEnding::Crashed => "crashed",
+            AttemptEnding::Lost => "lost",
+        }
+    }
+
+    /// The ending that a stored word names.
+    pub fn from_word(word: &str) -> Option<AttemptEnding> {
+        Self::ALL.into_iter().find(|ending| ending.as_str() == word)
+    }
+}
+
+/// An attempt after which its job is tried again: what its row tells of it.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Why it failed.
+    pub reason: Reason,
+    /// One line about its end.
+    pub error: Option<String>,
+    /// The exit code, where there is one.
+    pub exit_code: Option<i64>,
+    /// The signal, where one ended it.
+    pub signal: Option<i64>,
+    /// The end of what it wrote to standard output.
+    pub stdout: Log,
+    /// The end of what it wrote to standard error.
+    pub stderr: Log,
 }
 
 /// The end of an attempt, written in one transaction.

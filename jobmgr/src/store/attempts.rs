@@ -1,18 +1,18 @@
-//! Claim, renew, finish, release, sweep: each move of a job is one guarded UPDATE.
+//! Renew, finish, release, retry, cancel: each move of a job is one guarded UPDATE.
 
-use std::time::Duration;
-
-use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::any::AnyArguments;
 use sqlx::{AnyConnection, Arguments, Row};
 
-use super::dialect::{ROWS, Statements};
+use super::dialect::{ROWS, Text};
+use super::statements::Statements;
+use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Swept, logs};
-use crate::domain::job::{Artifact, Claim, Finish, JobId};
+use super::{Held, Renewal, chunks, logs, millis, sweep, workers};
+use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
-/// Does `op`, unless it is a submission.
+/// Does `op`, unless it is a submission or a claim.
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     statements: &Statements,
@@ -20,120 +20,87 @@ pub(super) async fn apply(
     done: &mut Done,
 ) -> Outcome {
     match op {
-        Op::Submit(_) | Op::Close => {}
-        Op::Claim { worker, lease, limit } => {
-            done.claims = claim(connection, statements, worker, *lease, *limit).await?;
+        Op::Submit(_) | Op::Claim { .. } | Op::Close => {}
+        Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
+        Op::Release { claim, delay } => {
+            let query = sqlx::query(&statements.release).bind(millis(*delay));
+            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
         }
-        Op::Finish { id, epoch, finish, next } => {
-            done.moved = self::finish(connection, statements, *id, *epoch, finish).await?;
-            if let Some((worker, lease)) = next {
-                done.claims = claim(connection, statements, worker, *lease, 1).await?;
-            }
+        Op::Retry { claim, failure, delay } => {
+            let query = sqlx::query(&statements.retry).bind(millis(*delay));
+            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Failed, Some(failure)).await?;
         }
-        Op::Renew { claims, lease } => done.ids = renew(connection, statements, claims, *lease).await?,
+        Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
             let text = serde_json::json!({ "percent": progress.percent, "message": progress.message }).to_string();
             let query = sqlx::query(&statements.progress).bind(text).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
-        Op::Release { id, epoch, delay } => {
-            let query = sqlx::query(&statements.release).bind(millis(*delay)).bind(*id).bind(*epoch);
+        Op::LimitCrashes { id, epoch, limit } => {
+            let query = sqlx::query(&statements.limit_crashes).bind(*limit).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
-        Op::Crashed { id, epoch, limit } => {
-            let held = sqlx::query(&statements.one_held).bind(*id).bind(*epoch);
-            let held = held.fetch_all(&mut *connection).await?;
-            done.swept = take_back(connection, statements, held, *limit, "runner").await?;
+        Op::Cancel(id) => done.moved = cancel(connection, statements, *id).await?,
+        Op::Chunk(chunk) => done.moved = chunks::add(connection, statements, chunk).await?,
+        Op::Crashed { .. } | Op::Sweep | Op::Bury { .. } | Op::FailQueued { .. } => {
+            done.swept = sweep::apply(connection, statements, op).await?;
         }
-        Op::Sweep { crash_limit } => {
-            let expired = sqlx::query(&statements.expired).fetch_all(&mut *connection).await?;
-            done.swept = take_back(connection, statements, expired, *crash_limit, "worker").await?;
-        }
-        Op::Bury { worker, crash_limit } => {
-            let held = sqlx::query(&statements.held_by).bind(worker.clone());
-            let held = held.fetch_all(&mut *connection).await?;
-            done.swept = take_back(connection, statements, held, *crash_limit, "worker").await?;
-        }
+        Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
     }
     Ok(())
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-async fn claim(
-    connection: &mut AnyConnection,
-    statements: &Statements,
-    worker: &str,
-    lease: Duration,
-    limit: u32,
-) -> Outcome<Vec<Claim>> {
-    let mut values = AnyArguments::default();
-    bind_claim(&mut values, worker, lease, limit)?;
-    claims(sqlx::query_with(&statements.claim, values).fetch_all(connection).await?)
-}
-
-/// Binds what a claim needs.
-pub(super) fn bind_claim(values: &mut AnyArguments, worker: &str, lease: Duration, limit: u32) -> Outcome {
-    values.add(worker.to_owned()).map_err(sqlx::Error::Encode)?;
-    values.add(millis(lease)).map_err(sqlx::Error::Encode)?;
-    values.add(i64::from(limit)).map_err(sqlx::Error::Encode)
-}
-
-/// The claimed jobs, best first.
-pub(super) fn claims(rows: Vec<AnyRow>) -> Outcome<Vec<Claim>> {
-    let mut claims = Vec::with_capacity(rows.len());
-    for row in rows {
-        let parameters: String = row.try_get(5)?;
-        let priority: i64 = row.try_get(3)?;
-        let claim = Claim {
-            id: row.try_get(0)?,
-            epoch: row.try_get(1)?,
-            attempt: row.try_get(2)?,
-            name: row.try_get(4)?,
-            parameters: serde_json::from_str(&parameters).map_err(|error| error.to_string()),
-        };
-        claims.push((priority, claim));
-    }
-    claims.sort_by_key(|(priority, claim)| (*priority, claim.id));
-    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
-}
-
+/// Renews all that the worker holds, except what is being written at this moment.
 async fn renew(
     connection: &mut AnyConnection,
     statements: &Statements,
-    claims: &[(JobId, i64)],
-    lease: Duration,
-) -> Outcome<Vec<JobId>> {
-    let mut held = Vec::with_capacity(claims.len());
-    for (id, epoch) in claims {
-        let query = sqlx::query(&statements.renew).bind(millis(lease)).bind(*id).bind(*epoch);
-        if query.execute(&mut *connection).await?.rows_affected() > 0 {
-            held.push(*id);
-        }
+    worker: &str,
+    lease: i64,
+) -> Outcome<Renewal> {
+    let rows = sqlx::query(&statements.renewable).bind(worker.to_owned()).fetch_all(&mut *connection).await?;
+    let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
+    let mut rest = ids.as_slice();
+    for size in pieces(ids.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let update = sqlx::query(&statements.renew[size]).bind(lease);
+        now.iter().fold(update, |update, id| update.bind(*id)).execute(&mut *connection).await?;
     }
-    Ok(held)
+    let mut held = Vec::new();
+    for row in sqlx::query(&statements.held).bind(worker.to_owned()).fetch_all(connection).await? {
+        let canceled = row.try_get::<i64, _>(2)? != 0;
+        held.push(Held { id: row.try_get(0)?, epoch: row.try_get(1)?, canceled });
+    }
+    Ok(Renewal { renewed: ids, held })
+}
+
+/// Whether the attempt was ended by this very claim before: the answer to that commit was lost.
+async fn was_ended(connection: &mut AnyConnection, statements: &Statements, claim: &Claim) -> Outcome<bool> {
+    let query = sqlx::query(&statements.own_end).bind(claim.id).bind(claim.epoch);
+    Ok(query.fetch_optional(connection).await?.is_some())
 }
 
 async fn finish(
     connection: &mut AnyConnection,
     statements: &Statements,
-    id: JobId,
-    epoch: i64,
+    claim: &Claim,
     finish: &Finish,
 ) -> Outcome<u64> {
     let mut values = AnyArguments::default();
-    bind_finish(&mut values, id, epoch, finish)?;
+    bind_finish(&mut values, claim, finish)?;
     let moved = sqlx::query_with(&statements.finish, values).execute(&mut *connection).await?.rows_affected();
-    if moved > 0 {
-        insert_artifacts(connection, statements, id, finish.attempt, &finish.ended.artifacts).await?;
+    if moved == 0 {
+        return Ok(u64::from(was_ended(connection, statements, claim).await?));
+    }
+    insert_artifacts(connection, statements, claim.id, finish.attempt, &finish.ended.artifacts).await?;
+    if finish.chunks {
+        chunks::drop_all(connection, statements, claim.id).await?;
     }
     Ok(moved)
 }
 
 /// Binds what a finish needs.
-pub(super) fn bind_finish(values: &mut AnyArguments, id: JobId, epoch: i64, finish: &Finish) -> Outcome {
+pub(super) fn bind_finish(values: &mut AnyArguments, claim: &Claim, finish: &Finish) -> Outcome {
     let ended = &finish.ended;
     let count = i64::try_from(ended.artifacts.len()).unwrap_or(i64::MAX);
     values.add(finish.status.as_str()).map_err(sqlx::Error::Encode)?;
@@ -146,8 +113,8 @@ pub(super) fn bind_finish(values: &mut AnyArguments, id: JobId, epoch: i64, fini
     values.add(ended.output.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
     values.add(logs::notes_to_column(&ended.warnings, &ended.skipped)).map_err(sqlx::Error::Encode)?;
     values.add(count).map_err(sqlx::Error::Encode)?;
-    values.add(id).map_err(sqlx::Error::Encode)?;
-    values.add(epoch).map_err(sqlx::Error::Encode)
+    values.add(claim.id).map_err(sqlx::Error::Encode)?;
+    values.add(claim.epoch).map_err(sqlx::Error::Encode)
 }
 
 async fn insert_artifacts(
@@ -158,49 +125,95 @@ async fn insert_artifacts(
     artifacts: &[Artifact],
 ) -> Outcome {
     let mut rest = artifacts;
-    for (rows, text) in ROWS.into_iter().zip(&statements.artifacts) {
-        while rest.len() >= rows {
-            let (now, later) = rest.split_at(rows);
-            rest = later;
-            let mut query = sqlx::query(text);
-            for artifact in now {
-                query = query
-                    .bind(id)
-                    .bind(attempt)
-                    .bind(artifact.name.clone())
-                    .bind(artifact.mime.clone())
-                    .bind(i64::try_from(artifact.size).unwrap_or(i64::MAX))
-                    .bind(artifact.uuid.clone())
-                    .bind(artifact.sha256.clone())
-                    .bind(artifact.key.clone());
-            }
-            query.execute(&mut *connection).await?;
+    for size in pieces(artifacts.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let mut query = sqlx::query(&statements.artifacts[size]);
+        for artifact in now {
+            query = query
+                .bind(id)
+                .bind(attempt)
+                .bind(artifact.name.clone())
+                .bind(artifact.mime.clone())
+                .bind(i64::try_from(artifact.size).unwrap_or(i64::MAX))
+                .bind(artifact.uuid.clone())
+                .bind(artifact.sha256.clone())
+                .bind(artifact.key.clone());
         }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// Queues held jobs again whose holder died, or ends those for which that happened `limit` times.
-async fn take_back(
+type Query<'q> = sqlx::query::Query<'q, sqlx::Any, AnyArguments>;
+
+/// Back to the queue by `update`, which lacks the claim; or to the end, if that was asked for meanwhile.
+async fn go_back(
     connection: &mut AnyConnection,
     statements: &Statements,
-    held: Vec<AnyRow>,
-    limit: i64,
-    who: &str,
-) -> Outcome<Swept> {
-    let mut swept = Swept::default();
-    for row in held {
-        let (id, epoch, crashes): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        if crashes + 1 < limit {
-            let query = sqlx::query(&statements.requeue).bind(id).bind(epoch);
-            swept.queued += query.execute(&mut *connection).await?.rows_affected();
-        } else {
-            let error = format!("its {who} died while it ran this job, {} times in all; it is not run again", limit);
-            let query = sqlx::query(&statements.give_up).bind(error).bind(id).bind(epoch);
-            if query.execute(&mut *connection).await?.rows_affected() > 0 {
-                swept.failed.push(id);
+    claim: &Claim,
+    update: Query<'_>,
+    ending: AttemptEnding,
+    failure: Option<&Failure>,
+) -> Outcome<u64> {
+    let mut moved = held(connection, &statements.cancel_held, claim.id, claim.epoch).await?;
+    if moved == 0 {
+        moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
+    }
+    if moved == 0 {
+        return Ok(u64::from(was_ended(connection, statements, claim).await?));
+    }
+    chunks::drop_all(connection, statements, claim.id).await?;
+    let past = Past { id: claim.id, attempt: claim.attempt, worker: &claim.worker, started_ms: Some(claim.started_ms) };
+    note(connection, statements, &past, ending, failure).await?;
+    Ok(moved)
+}
+
+/// Runs a statement that needs nothing but the claim.
+pub(super) async fn held(connection: &mut AnyConnection, text: &Text, id: JobId, epoch: i64) -> Outcome<u64> {
+    Ok(sqlx::query(text).bind(id).bind(epoch).execute(connection).await?.rows_affected())
+}
+
+/// An attempt that is over.
+pub(super) struct Past<'a> {
+    pub(super) id: JobId,
+    pub(super) attempt: i64,
+    pub(super) worker: &'a str,
+    pub(super) started_ms: Option<i64>,
+}
+
+/// Writes down an attempt that did not end its job.
+pub(super) async fn note(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    past: &Past<'_>,
+    ending: AttemptEnding,
+    failure: Option<&Failure>,
+) -> Outcome {
+    let query = sqlx::query(&statements.end_attempt)
+        .bind(past.id)
+        .bind(past.attempt)
+        .bind(ending.as_str())
+        .bind(past.worker.to_owned())
+        .bind(past.started_ms)
+        .bind(failure.map(|failure| failure.reason.as_str()))
+        .bind(failure.and_then(|failure| failure.error.clone()))
+        .bind(failure.and_then(|failure| failure.exit_code))
+        .bind(failure.and_then(|failure| failure.signal))
+        .bind(failure.and_then(|failure| logs::to_column(&failure.stdout)))
+        .bind(failure.and_then(|failure| logs::to_column(&failure.stderr)));
+    query.execute(connection).await.map(drop)
+}
+
+/// Ends a queued job, or asks for the end of a started one. Between the two looks it may have moved on.
+async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome<u64> {
+    for _ in 0..3 {
+        for text in [&statements.cancel_queued, &statements.cancel_started] {
+            let moved = sqlx::query(text).bind(id).execute(&mut *connection).await?.rows_affected();
+            if moved > 0 {
+                return Ok(moved);
             }
         }
     }
-    Ok(swept)
+    Ok(0)
 }

@@ -1,6 +1,7 @@
 //! What differs between databases. Nothing else branches on which one it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
@@ -8,16 +9,56 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
 }
 
-/// How many rows one INSERT may carry; only these sizes are used, so that few statements are prepared.
+/// How many rows one statement may carry; only these sizes are used, so that few statements are prepared.
 pub(super) const ROWS: [usize; 4] = [64, 16, 4, 1];
 
 impl Dialect {
-    /// The database's own clock, in Unix milliseconds.
+    /// The dialect of a database's URL, as the configuration gives it.
+    pub(super) fn of(url: &str) -> Self {
+        match url.split_once(':') {
+            Some(("postgres", _)) => Dialect::Postgres,
+            Some(("mysql", _)) => Dialect::Mysql,
+            _ => Dialect::Sqlite,
+        }
+    }
+
+    /// The database's own clock, in Unix milliseconds, fixed for the length of a statement.
     fn now(self) -> &'static str {
         match self {
             Dialect::Sqlite => "cast(unixepoch('subsec') * 1000 as integer)",
+            Dialect::Postgres => "cast(extract(epoch from statement_timestamp()) * 1000 as bigint)",
+            // The session's time zone is UTC.
+            Dialect::Mysql => "cast(unix_timestamp(now(3)) * 1000 as signed)",
+        }
+    }
+
+    /// Where one text begins in another, from 1; 0: nowhere.
+    fn position(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "strpos",
+            Dialect::Sqlite | Dialect::Mysql => "instr",
+        }
+    }
+
+    /// Follows a SELECT whose rows are changed next: locks them, and leaves out those that others have locked. SQLite
+    /// has one writer, whose transactions begin with the lock.
+    fn skip(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres | Dialect::Mysql => " for update skip locked",
+        }
+    }
+
+    /// Follows a SELECT whose rows are changed next: waits until they are free, and locks them.
+    fn lock(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres | Dialect::Mysql => " for update",
         }
     }
 
@@ -30,6 +71,13 @@ impl Dialect {
                 "pragma synchronous = full",
                 "pragma temp_store = memory",
             ],
+            // Behind a pooler a session belongs to nobody: what is needed is set with each transaction.
+            Dialect::Postgres => &[],
+            Dialect::Mysql => &[
+                "set session transaction isolation level read committed",
+                "set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, \
+                 lock_wait_timeout = 60, wait_timeout = 300, time_zone = '+00:00'",
+            ],
         }
     }
 
@@ -37,39 +85,122 @@ impl Dialect {
     pub(super) fn begin(self) -> &'static str {
         match self {
             Dialect::Sqlite => "begin immediate",
+            Dialect::Postgres => {
+                "begin isolation level read committed; set local lock_timeout = 5000; \
+                 set local statement_timeout = 30000; set local idle_in_transaction_session_timeout = 20000"
+            }
+            Dialect::Mysql => "start transaction",
+        }
+    }
+
+    /// Begins a transaction that only reads.
+    pub(super) fn begin_to_read(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "begin",
+            Dialect::Postgres => {
+                "begin isolation level read committed read only; set local statement_timeout = 30000; \
+                 set local idle_in_transaction_session_timeout = 20000"
+            }
+            Dialect::Mysql => "start transaction read only",
+        }
+    }
+
+    /// How many connections write at once. SQLite has one writer.
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            Dialect::Sqlite => 1,
+            Dialect::Postgres | Dialect::Mysql => 2,
+        }
+    }
+
+    /// How long a transaction may take before its connection is given up. A file answers or fails; a server that is
+    /// cut off does neither.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Dialect::Sqlite => Duration::from_secs(120),
+            Dialect::Postgres | Dialect::Mysql => Duration::from_secs(10),
         }
     }
 
     /// Whether several statements with bound values may be sent as one.
     pub(super) fn takes_scripts(self) -> bool {
+        self == Dialect::Sqlite
+    }
+
+    /// Whether an INSERT gives its rows' ids by RETURNING; else they follow from the first one's.
+    pub(super) fn returns_ids(self) -> bool {
+        self != Dialect::Mysql
+    }
+
+    /// Whether a claim is one statement; else what was selected is updated by primary key.
+    pub(super) fn claims_at_once(self) -> bool {
+        self != Dialect::Mysql
+    }
+
+    /// An INSERT that does nothing where its key is there already.
+    pub(super) fn insert_new(self, what: &str) -> String {
         match self {
-            Dialect::Sqlite => true,
+            Dialect::Sqlite | Dialect::Postgres => format!("insert into {what} on conflict do nothing"),
+            Dialect::Mysql => format!("insert ignore into {what}"),
         }
     }
 
-    /// Binds: worker, lease in milliseconds, limit. Gives the claimed rows, in any order.
-    fn claim(self) -> &'static str {
+    /// Binds: worker, lease in milliseconds, the texts of `filter`, limit. Gives [`CLAIMED`].
+    pub(super) fn claim(self, filter: &str) -> String {
+        let best = format!(
+            "from jobs where status = 'queued' and run_after <= {{now}}{filter} order by priority, id limit ?{{skip}}"
+        );
+        let set = "set status = 'started', attempt = attempt + 1, epoch = epoch + 1, worker = ?, \
+                   started_at = {now}, lease_until = {now} + ?, progress = null";
         match self {
             Dialect::Sqlite => {
-                "update jobs set status = 'started', attempt = attempt + 1, epoch = epoch + 1, worker = ?, \
-                 started_at = {now}, lease_until = {now} + ?, progress = null \
-                 where id in (select id from jobs where status = 'queued' and run_after <= {now} \
-                 order by priority, id limit ?) \
-                 returning id, epoch, attempt, priority, name, parameters"
+                format!("update jobs {set} where id in (select id {best}) returning {CLAIMED}")
             }
+            // A LIMIT in a sub-select may be evaluated more than once; in a materialized CTE it is not.
+            Dialect::Postgres => {
+                let claimed = CLAIMED.replace(", ", ", jobs.");
+                // The order of the binds is that of the text: worker and lease come first.
+                format!(
+                    "with mine as (select cast(? as text) as worker, cast(? as bigint) as lease), \
+                     best as materialized (select id {best}) \
+                     update jobs set status = 'started', attempt = attempt + 1, epoch = epoch + 1, \
+                     worker = mine.worker, started_at = {{now}}, lease_until = {{now}} + mine.lease, \
+                     progress = null \
+                     from best, mine where jobs.id = best.id returning jobs.{claimed}"
+                )
+            }
+            // Binds the texts of `filter` and the limit alone; the rest follows with an UPDATE.
+            Dialect::Mysql => format!("select {} {best}", CLAIMED.replace("started_at", "{now}")),
         }
     }
 
-    fn text(self, template: &str) -> Text {
-        Text(Arc::from(template.replace("{now}", self.now())))
-    }
-
-    fn insert(self, into: &str, row: &str, returning: &str) -> [Text; 4] {
-        ROWS.map(|rows| self.text(&format!("insert into {into} values {}{returning}", vec![row; rows].join(", "))))
+    /// A template of this file or of `statements`, with what differs filled in.
+    pub(super) fn text(self, template: &str) -> Text {
+        let text = template
+            .replace("{now}", self.now())
+            .replace("{skip}", self.skip())
+            .replace("{lock}", self.lock())
+            .replace("{position}", self.position());
+        Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }
 }
 
-/// A statement, rendered once from this file's own texts; values are always bound.
+/// What a claim gives of each job.
+pub(super) const CLAIMED: &str =
+    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit";
+
+/// PostgreSQL numbers its placeholders. No statement has a question mark in a literal.
+fn numbered(text: &str) -> String {
+    let mut pieces = text.split('?');
+    let mut numbered = pieces.next().unwrap_or_default().to_owned();
+    for (index, piece) in pieces.enumerate() {
+        numbered.push_str(&format!("${}", index + 1));
+        numbered.push_str(piece);
+    }
+    numbered
+}
+
+/// A statement, rendered once from this room's own texts; values are always bound.
 pub(super) struct Text(Arc<str>);
 
 impl Text {
@@ -82,93 +213,5 @@ impl Text {
 impl SqlSafeStr for &Text {
     fn into_sql_str(self) -> SqlStr {
         AssertSqlSafe(Arc::clone(&self.0)).into_sql_str()
-    }
-}
-
-/// Every statement of the store, rendered for one dialect.
-pub(super) struct Statements {
-    pub(super) dialect: Dialect,
-    /// Per row: priority, name, parameters, user. Gives the ids, ascending in the order of the rows.
-    pub(super) submit: [Text; 4],
-    pub(super) claim: Text,
-    pub(super) finish: Text,
-    pub(super) renew: Text,
-    pub(super) progress: Text,
-    pub(super) release: Text,
-    pub(super) requeue: Text,
-    pub(super) give_up: Text,
-    pub(super) one_held: Text,
-    pub(super) expired: Text,
-    pub(super) held_by: Text,
-    /// Per row: job, attempt, name, mime, size, uuid, sha256, key.
-    pub(super) artifacts: [Text; 4],
-    pub(super) job: Text,
-    pub(super) artifacts_of: Text,
-    pub(super) artifact: Text,
-    pub(super) unfinished: Text,
-    pub(super) installation: Text,
-    pub(super) set_installation: Text,
-}
-
-impl Statements {
-    pub(super) fn new(dialect: Dialect) -> Self {
-        let held = "where id = ? and epoch = ? and status = 'started'";
-        Self {
-            dialect,
-            submit: dialect.insert(
-                "jobs (status, priority, name, parameters, user_id, created_at, run_after, attempt, epoch, crashes, \
-                 artifact_count)",
-                "('queued', ?, ?, ?, ?, {now}, 0, 0, 0, 0, 0)",
-                " returning id",
-            ),
-            claim: dialect.text(dialect.claim()),
-            finish: dialect.text(&format!(
-                "update jobs set status = ?, reason = ?, error = ?, exit_code = ?, signal_number = ?, stdout = ?, \
-                 stderr = ?, output = ?, notes = ?, artifact_count = ?, finished_at = {{now}}, lease_until = null \
-                 {held}"
-            )),
-            renew: dialect.text(&format!("update jobs set lease_until = {{now}} + ? {held}")),
-            progress: dialect.text(&format!("update jobs set progress = ? {held}")),
-            release: dialect.text(&format!(
-                "update jobs set status = 'queued', run_after = {{now}} + ?, worker = null, lease_until = null, \
-                 started_at = null, progress = null {held}"
-            )),
-            requeue: dialect.text(&format!(
-                "update jobs set status = 'queued', crashes = crashes + 1, worker = null, lease_until = null, \
-                 started_at = null, progress = null {held}"
-            )),
-            give_up: dialect.text(&format!(
-                "update jobs set status = 'failed', reason = 'crash_limit', crashes = crashes + 1, error = ?, \
-                 finished_at = {{now}}, lease_until = null {held}"
-            )),
-            one_held: dialect.text(&format!("select id, epoch, crashes from jobs {held}")),
-            expired: dialect.text(
-                "select id, epoch, crashes from jobs where status = 'started' and lease_until < {now} \
-                 order by lease_until limit 100",
-            ),
-            held_by: dialect
-                .text("select id, epoch, crashes from jobs where status = 'started' and worker = ? order by id"),
-            artifacts: dialect.insert(
-                "artifacts (job_id, attempt, name, mime, size, uuid, sha256, object_key, created_at)",
-                "(?, ?, ?, ?, ?, ?, ?, ?, {now})",
-                "",
-            ),
-            job: dialect.text(
-                "select status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, \
-                 finished_at, progress, error, exit_code, signal_number, stdout, stderr, output, notes, \
-                 artifact_count from jobs where id = ?",
-            ),
-            artifacts_of: dialect.text(
-                "select id, job_id, name, mime, size, uuid, sha256, object_key, created_at from artifacts \
-                 where job_id = ? order by id",
-            ),
-            artifact: dialect.text(
-                "select id, job_id, name, mime, size, uuid, sha256, object_key, created_at from artifacts \
-                 where id = ?",
-            ),
-            unfinished: dialect.text("select count(*) from jobs where status in ('queued', 'started')"),
-            installation: dialect.text("select value from installation where name = ?"),
-            set_installation: dialect.text("insert into installation (name, value) values (?, ?)"),
-        }
     }
 }

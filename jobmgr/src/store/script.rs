@@ -8,9 +8,10 @@ use futures_util::TryStreamExt;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, AssertSqlSafe, Either};
 
-use super::dialect::{Statements, Text};
+use super::dialect::Text;
+use super::statements::Statements;
 use super::writer::{Done, Op};
-use super::{attempts, submit};
+use super::{attempts, claim, submit};
 use crate::domain::job::NewJob;
 
 /// More statements than this don't save anything by going together, and there would be too many different scripts.
@@ -50,36 +51,35 @@ fn plan<'a>(statements: &'a Statements, ops: &[Op]) -> Option<Result<Script<'a>,
     let new = submit::among(ops);
     let fits = |op: &Op| match op {
         Op::Submit(_) | Op::Claim { .. } => true,
-        Op::Finish { finish, .. } => finish.ended.artifacts.is_empty(),
+        Op::Finish { finish, .. } => finish.ended.artifacts.is_empty() && !finish.chunks,
         _ => false,
     };
-    let count = submit::pieces(new.len()).count() + ops.iter().map(statements_of).sum::<usize>();
-    (count <= MOST && ops.iter().all(fits)).then(|| bind(statements, ops, &new))
+    let finishes = ops.iter().filter(|op| matches!(op, Op::Finish { .. })).count();
+    let groups = claim::groups(ops);
+    let plain = groups.iter().all(|group| group.claiming.scope.limits.is_empty());
+    let count = submit::pieces(new.len()).count() + finishes + groups.len();
+    (count <= MOST && plain && ops.iter().all(fits)).then(|| bind(statements, ops, &new, &groups))
 }
 
-fn statements_of(op: &Op) -> usize {
-    match op {
-        Op::Submit(_) => 0,
-        Op::Finish { next: Some(_), .. } => 2,
-        _ => 1,
-    }
-}
-
-fn bind<'a>(statements: &'a Statements, ops: &[Op], new: &[&NewJob]) -> Result<Script<'a>, sqlx::Error> {
+fn bind<'a>(
+    statements: &'a Statements,
+    ops: &[Op],
+    new: &[&NewJob],
+    groups: &[claim::Group<'_>],
+) -> Result<Script<'a>, sqlx::Error> {
     let mut texts = Vec::with_capacity(MOST);
     let mut values = AnyArguments::default();
     submit::bind(&mut values, new)?;
     texts.extend(submit::pieces(new.len()).map(|size| &statements.submit[size]));
     for op in ops {
-        if let Op::Finish { id, epoch, finish, .. } = op {
+        if let Op::Finish { claim, finish, .. } = op {
             texts.push(&statements.finish);
-            attempts::bind_finish(&mut values, *id, *epoch, finish)?;
+            attempts::bind_finish(&mut values, claim, finish)?;
         }
-        if let Op::Claim { worker, lease, .. } | Op::Finish { next: Some((worker, lease)), .. } = op {
-            let limit = if let Op::Claim { limit, .. } = op { *limit } else { 1 };
-            texts.push(&statements.claim);
-            attempts::bind_claim(&mut values, worker, *lease, limit)?;
-        }
+    }
+    for group in groups {
+        texts.push(claim::statement(statements, &group.claiming.scope, ""));
+        claim::bind(&mut values, group.claiming, "", group.limit())?;
     }
     Ok((texts, values))
 }
@@ -127,20 +127,16 @@ fn settle(ops: &[Op], came: Vec<Came>) -> Result<Vec<Done>, sqlx::Error> {
         ids.extend(submit::ids(&next().rows)?);
     }
     let mut ids = ids.into_iter();
-    let mut all = Vec::with_capacity(ops.len());
-    for op in ops {
-        let mut done = Done::default();
+    let mut all: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
+    for (op, done) in ops.iter().zip(&mut all) {
         match op {
             Op::Submit(_) => done.id = ids.next().ok_or(sqlx::Error::RowNotFound)?,
-            Op::Finish { next: claim, .. } => {
-                done.moved = next().affected;
-                if claim.is_some() {
-                    done.claims = attempts::claims(next().rows)?;
-                }
-            }
-            _ => done.claims = attempts::claims(next().rows)?,
+            Op::Finish { .. } => done.moved = next().affected,
+            _ => {}
         }
-        all.push(done);
+    }
+    for group in claim::groups(ops) {
+        group.share(claim::claims(next().rows, group.claiming)?, &mut all);
     }
     Ok(all)
 }

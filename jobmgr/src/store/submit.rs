@@ -3,7 +3,8 @@
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, Row};
 
-use super::dialect::{ROWS, Statements};
+use super::dialect::ROWS;
+use super::statements::Statements;
 use super::writer::{Done, Op};
 use crate::domain::job::NewJob;
 
@@ -28,8 +29,14 @@ pub(super) async fn all(
         rest = later;
         let mut values = AnyArguments::default();
         bind(&mut values, now)?;
-        let rows = sqlx::query_with(&statements.submit[size], values).fetch_all(&mut *connection).await?;
-        given.extend(ids(&rows)?);
+        let insert = sqlx::query_with(&statements.submit[size], values);
+        if statements.dialect.returns_ids() {
+            given.extend(ids(&insert.fetch_all(&mut *connection).await?)?);
+        } else {
+            let first = insert.execute(&mut *connection).await?.last_insert_id().ok_or(sqlx::Error::RowNotFound)?;
+            // The server numbers the rows of one such INSERT one after the other.
+            given.extend((first..).step_by(usize::try_from(statements.id_step).unwrap_or(1)).take(now.len()));
+        }
     }
     let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
     for ((_, done), id) in places.zip(given) {
@@ -55,6 +62,7 @@ pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob]) -> Result<(), sq
         values.add(job.name.clone()).map_err(sqlx::Error::Encode)?;
         values.add(parameters).map_err(sqlx::Error::Encode)?;
         values.add(job.user_id).map_err(sqlx::Error::Encode)?;
+        values.add(job.queue_timeout.map(super::millis)).map_err(sqlx::Error::Encode)?;
     }
     Ok(())
 }

@@ -1,17 +1,21 @@
 //! Waiting writes share one transaction and one fsync.
 //!
-//! Whatever waits when the last commit ends goes into the next one. A transaction that fails as a whole is undone,
-//! and each of its writes is tried in one of its own, so that a failure does not undo its neighbours.
+//! Whatever waits when a commit ends goes into the next one. A transaction that fails as a whole is undone, and each
+//! of its writes is tried in one of its own, so that a failure does not undo its neighbours. SQLite has one writing
+//! connection; servers have a few, and one more that renews leases, whatever the others wait for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Connection};
-use tokio::sync::{Notify, mpsc, oneshot};
+use sqlx::{AnyConnection, Connection, Executor};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::dialect::Statements;
-use super::{StoreError, Swept, attempts, script, submit};
-use crate::domain::job::{Claim, Finish, JobId, NewJob, Progress};
+use super::chunks::Chunk;
+use super::claim::{self, Claiming};
+use super::statements::Statements;
+use super::wake::Wake;
+use super::{Renewal, StoreError, Swept, attempts, script, submit, workers};
+use crate::domain::job::{Claim, Failure, Finish, JobId, NewJob, Progress, Reason};
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
@@ -22,18 +26,17 @@ const TRIES: u32 = 20;
 pub(super) enum Op {
     Submit(NewJob),
     Claim {
-        worker: String,
-        lease: Duration,
+        claiming: Claiming,
         limit: u32,
     },
     Finish {
-        id: JobId,
-        epoch: i64,
+        claim: Claim,
         finish: Arc<Finish>,
-        next: Option<(String, Duration)>,
+        next: Option<Claiming>,
     },
+    /// All that a worker holds.
     Renew {
-        claims: Vec<(JobId, i64)>,
+        worker: String,
         lease: Duration,
     },
     Progress {
@@ -42,24 +45,49 @@ pub(super) enum Op {
         progress: Progress,
     },
     Release {
-        id: JobId,
-        epoch: i64,
+        claim: Claim,
         delay: Duration,
     },
-    Crashed {
+    Retry {
+        claim: Claim,
+        failure: Arc<Failure>,
+        delay: Duration,
+    },
+    LimitCrashes {
         id: JobId,
         epoch: i64,
         limit: i64,
     },
-    Sweep {
-        crash_limit: i64,
+    Cancel(JobId),
+    Chunk(Chunk),
+    Crashed {
+        id: JobId,
+        epoch: i64,
     },
+    Sweep,
     Bury {
         worker: String,
-        crash_limit: i64,
     },
+    FailQueued {
+        ids: Vec<JobId>,
+        reason: Reason,
+        error: String,
+    },
+    Worker(workers::Write),
     /// Closes the connection once everything before it is written.
     Close,
+}
+
+impl Op {
+    /// Whether doing it again does no harm when nobody knows if it was done.
+    fn is_repeatable(&self) -> bool {
+        !matches!(self, Op::Submit(_) | Op::Claim { .. } | Op::Chunk(_))
+    }
+
+    /// Whether it keeps leases: it must not wait behind anything else.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Op::Renew { .. } | Op::Worker(workers::Write::Heartbeat(..)))
+    }
 }
 
 /// What a write came to; each kind of write fills what it has.
@@ -69,8 +97,8 @@ pub(super) struct Done {
     pub(super) id: JobId,
     /// How many rows changed.
     pub(super) moved: u64,
-    /// Jobs that are still held.
-    pub(super) ids: Vec<JobId>,
+    /// What is still held.
+    pub(super) renewal: Renewal,
     /// Jobs that were claimed.
     pub(super) claims: Vec<Claim>,
     /// Jobs that were taken back.
@@ -82,56 +110,95 @@ struct Request {
     reply: oneshot::Sender<Result<Done, StoreError>>,
 }
 
-/// The queue in front of the writing connection.
+/// The queue in front of the writing connections.
 pub(super) struct Writer {
     inbox: mpsc::Sender<Request>,
+    /// Where there is a connection of its own for what is urgent.
+    urgent: Option<mpsc::Sender<Request>>,
+    lanes: usize,
 }
 
-/// Makes a new writing connection.
+/// Makes new writing connections.
 pub(super) struct Connector {
     pub(super) options: sqlx::any::AnyConnectOptions,
     pub(super) statements: Arc<Statements>,
-    pub(super) work: Arc<Notify>,
+    pub(super) wake: Arc<Wake>,
 }
 
+type Inbox = Arc<Mutex<mpsc::Receiver<Request>>>;
+
 impl Writer {
-    /// Starts the thread that owns the writing connection.
+    /// Starts the threads that own the writing connections.
     ///
-    /// A thread, not a task: a write is a few short turns with the driver, and a thread that waits for each is woken in
+    /// Threads, not tasks: a write is a few short turns with the driver, and a thread that waits for each is woken in
     /// half the time that the scheduler takes to find a task.
     pub(super) fn start(connection: AnyConnection, connector: Connector) -> std::io::Result<Writer> {
+        let connector = Arc::new(connector);
+        let lanes = connector.statements.dialect.lanes();
         let (inbox, requests) = mpsc::channel(4 * BATCH);
-        let runtime = tokio::runtime::Handle::current();
-        std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || runtime.block_on(run(requests, Some(connection), connector)))?;
-        Ok(Writer { inbox })
+        let requests = Arc::new(Mutex::new(requests));
+        let mut connection = Some(connection);
+        for _ in 0..lanes {
+            lane("store-writer", Arc::clone(&requests), connection.take(), Arc::clone(&connector))?;
+        }
+        let urgent = if lanes > 1 {
+            let (urgent, requests) = mpsc::channel(BATCH);
+            lane("store-leases", Arc::new(Mutex::new(requests)), None, connector)?;
+            Some(urgent)
+        } else {
+            None
+        };
+        Ok(Writer { inbox, urgent, lanes })
     }
 
     /// Has `op` written; durable when this returns.
     pub(super) async fn write(&self, op: Op) -> Result<Done, StoreError> {
         let gone = || StoreError::Failed("the writer has ended".into());
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Request { op, reply }).await.map_err(|_| gone())?;
+        let inbox = self.urgent.as_ref().filter(|_| op.is_urgent()).unwrap_or(&self.inbox);
+        inbox.send(Request { op, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Closes every connection, once what waits is written.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        for _ in 0..self.lanes {
+            self.write(Op::Close).await?;
+        }
+        Ok(())
     }
 }
 
-async fn run(mut requests: mpsc::Receiver<Request>, mut connection: Option<AnyConnection>, connector: Connector) {
+fn lane(
+    name: &str,
+    requests: Inbox,
+    connection: Option<AnyConnection>,
+    connector: Arc<Connector>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || runtime.block_on(run(requests, connection, connector));
+    std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
+}
+
+async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: Arc<Connector>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
+    while requests.lock().await.recv_many(&mut batch, BATCH).await > 0 {
         let (ops, replies): (Vec<Op>, Vec<_>) = batch.drain(..).map(|request| (request.op, request.reply)).unzip();
         let results = commit_all(&mut connection, &connector, &ops).await;
-        if ops.iter().any(|op| matches!(op, Op::Close)) {
+        let closing = ops.iter().any(|op| matches!(op, Op::Close));
+        if closing {
             close(connection.take()).await;
         }
-        let mut runnable = 0;
         for ((op, reply), result) in ops.iter().zip(replies).zip(results) {
-            runnable += result.as_ref().map_or(0, |done| made_runnable(op, done));
+            if let Ok(done) = &result {
+                signal(&connector.wake, op, done);
+            }
             // A caller that is gone does not need its answer; what was written stays.
             drop(reply.send(result));
         }
-        (0..runnable).for_each(|_| connector.work.notify_one());
+        if closing {
+            return;
+        }
     }
 }
 
@@ -144,12 +211,29 @@ async fn close(connection: Option<AnyConnection>) {
     }
 }
 
-fn made_runnable(op: &Op, done: &Done) -> u64 {
-    match op {
+/// Tells of what others may wait for.
+fn signal(wake: &Wake, op: &Op, done: &Done) {
+    let runnable = match op {
         Op::Submit(_) => 1,
-        Op::Release { delay, .. } if delay.is_zero() => done.moved,
+        Op::Release { delay, .. } | Op::Retry { delay, .. } if delay.is_zero() => done.moved,
         _ => done.swept.queued,
+    };
+    if runnable > 0 {
+        wake.work(runnable);
     }
+    if let Op::Cancel(id) = op
+        && done.moved > 0
+    {
+        wake.cancel(*id);
+    }
+}
+
+/// Why a transaction did not come to its end.
+enum Broken {
+    /// Nothing of it was done.
+    Undone(StoreError),
+    /// The answer to its commit was lost.
+    Unknown(StoreError),
 }
 
 /// All in one transaction, or else each in its own.
@@ -158,44 +242,71 @@ async fn commit_all(
     connector: &Connector,
     ops: &[Op],
 ) -> Vec<Result<Done, StoreError>> {
-    match commit(connection, connector, ops).await {
-        Ok(done) => done.into_iter().map(Ok).collect(),
-        Err(error) if ops.len() == 1 => vec![Err(error)],
-        Err(_) => {
-            let mut results = Vec::with_capacity(ops.len());
-            for op in ops {
+    let broken = match commit(connection, connector, ops).await {
+        Ok(done) => return done.into_iter().map(Ok).collect(),
+        Err(broken) => broken,
+    };
+    let mut results = Vec::with_capacity(ops.len());
+    for op in ops {
+        let result = match &broken {
+            // There is nobody to ask; each of them would wait for as long.
+            Broken::Undone(error @ StoreError::Unavailable(_)) => Err(error.clone()),
+            Broken::Undone(error) if ops.len() == 1 => Err(error.clone()),
+            Broken::Unknown(error) if !op.is_repeatable() => Err(error.clone()),
+            Broken::Undone(_) | Broken::Unknown(_) => {
                 let one = commit(connection, connector, std::slice::from_ref(op)).await;
-                results.push(one.map(|mut done| done.swap_remove(0)));
+                one.map(|mut done| done.swap_remove(0)).map_err(|(Broken::Undone(error) | Broken::Unknown(error))| error)
             }
-            results
-        }
+        };
+        results.push(result);
     }
+    results
 }
 
-/// One transaction, tried again while it meets others.
-async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[Op]) -> Result<Vec<Done>, StoreError> {
+/// One transaction, tried again while it meets others, or when its connection was lost before the commit.
+async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[Op]) -> Result<Vec<Done>, Broken> {
+    let dialect = connector.statements.dialect;
     let mut tries = 0;
+    let mut reconnected = false;
     loop {
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => super::open::connect(&connector.options, connector.statements.dialect).await?,
+            None => {
+                reconnected = true;
+                super::open::connect(&connector.options, dialect).await.map_err(|e| Broken::Undone(e.into()))?
+            }
         };
-        let error = match transaction(&mut connection, &connector.statements, ops).await {
-            Ok(done) => {
+        let mut committing = false;
+        let work = transaction(&mut connection, &connector.statements, ops, &mut committing);
+        let error = match tokio::time::timeout(dialect.patience(), work).await {
+            Ok(Ok(done)) => {
                 *slot = Some(connection);
                 return Ok(done);
             }
-            Err(error) => error,
+            Ok(Err(error)) => error,
+            // The connection may hang for hours yet; dropping it closes it.
+            Err(_) if committing => return Err(Broken::Unknown(StoreError::silent())),
+            Err(_) => return Err(Broken::Undone(StoreError::silent())),
         };
+        if StoreError::is_lost(&error) {
+            if committing {
+                return Err(Broken::Unknown(error.into()));
+            }
+            if reconnected {
+                return Err(Broken::Undone(error.into()));
+            }
+            continue;
+        }
         // A connection whose transaction can't be undone is not used again.
-        if sqlx::query("rollback").execute(&mut connection).await.is_ok() {
+        let undo = tokio::time::timeout(dialect.patience(), connection.execute("rollback"));
+        if matches!(undo.await, Ok(Ok(_))) {
             *slot = Some(connection);
         }
         tries += 1;
         if !StoreError::is_conflict(&error) || tries == TRIES {
-            return Err(error.into());
+            return Err(Broken::Undone(error.into()));
         }
-        tokio::time::sleep(Duration::from_millis(u64::from(tries) * 3 + u64::from(std::process::id() % 7))).await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=4) * u64::from(tries))).await;
     }
 }
 
@@ -203,16 +314,19 @@ async fn transaction(
     connection: &mut AnyConnection,
     statements: &Statements,
     ops: &[Op],
+    committing: &mut bool,
 ) -> Result<Vec<Done>, sqlx::Error> {
     if let Some(done) = script::run(connection, statements, ops).await {
         return done;
     }
-    sqlx::query(statements.dialect.begin()).execute(&mut *connection).await?;
+    connection.execute(sqlx::raw_sql(statements.dialect.begin())).await?;
     let mut done: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
     submit::all(connection, statements, ops, &mut done).await?;
     for (op, done) in ops.iter().zip(&mut done) {
         attempts::apply(connection, statements, op, done).await?;
     }
-    sqlx::query("commit").execute(&mut *connection).await?;
+    claim::all(connection, statements, ops, &mut done).await?;
+    *committing = true;
+    connection.execute(sqlx::raw_sql("commit")).await?;
     Ok(done)
 }

@@ -1,0 +1,110 @@
+//! What running jobs write, in pieces, so that any process can show it while they run.
+
+use sqlx::{AnyConnection, Row};
+
+use super::statements::Statements;
+use super::{StoreError, logs};
+use crate::domain::job::{JobId, Log, LogBody};
+
+type Outcome<T = ()> = Result<T, sqlx::Error>;
+
+/// How much of a stream is kept while its job runs, in bytes: the end of it. The whole comes with the job's end.
+pub const LIVE: u64 = 1 << 20;
+
+/// A stream of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    fn as_str(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// A piece of a running job's output.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// The job.
+    pub id: JobId,
+    /// The claim's epoch.
+    pub epoch: i64,
+    /// Which run of the job this is.
+    pub attempt: i64,
+    /// Of which stream.
+    pub stream: Stream,
+    /// How many bytes came before it.
+    pub start: u64,
+    /// At most 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// A part of a running job's output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    /// The number of the first byte.
+    pub start: u64,
+    /// What is there from it on.
+    pub bytes: Vec<u8>,
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn add(connection: &mut AnyConnection, statements: &Statements, chunk: &Chunk) -> Outcome<u64> {
+    let log = Log { written: chunk.bytes.len() as u64, body: LogBody::Inline(chunk.bytes.clone()) };
+    let Some(content) = logs::to_column(&log) else { return Ok(1) };
+    let stream = chunk.stream.as_str();
+    let query = sqlx::query(&statements.add_chunk)
+        .bind(stream)
+        .bind(number(chunk.start))
+        .bind(number(log.written))
+        .bind(content)
+        .bind(chunk.id)
+        .bind(chunk.epoch);
+    let moved = query.execute(&mut *connection).await?.rows_affected();
+    let end = chunk.start + log.written;
+    if moved > 0 && end > LIVE {
+        let drop = sqlx::query(&statements.drop_chunks_before);
+        let drop = drop.bind(chunk.id).bind(chunk.attempt).bind(stream).bind(number(end - LIVE));
+        drop.execute(connection).await?;
+    }
+    Ok(moved)
+}
+
+pub(super) async fn drop_all(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome {
+    sqlx::query(&statements.drop_chunks).bind(id).execute(connection).await.map(drop)
+}
+
+/// What is there from byte `from` on; what was dropped before it is missing.
+pub(super) async fn read(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    (id, attempt): (JobId, i64),
+    stream: Stream,
+    from: u64,
+) -> Result<Live, StoreError> {
+    let query = sqlx::query(&statements.chunks).bind(id).bind(attempt).bind(stream.as_str()).bind(number(from));
+    let mut live = Live { start: from, bytes: Vec::new() };
+    for row in query.fetch_all(connection).await? {
+        let start = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
+        let log = logs::from_column(row.try_get(2)?).map_err(|why| StoreError::Failed(format!("job {id}: {why}")))?;
+        let LogBody::Inline(bytes) = log.body else { continue };
+        if live.bytes.is_empty() {
+            live.start = start.max(from);
+        } else if start != live.start + live.bytes.len() as u64 {
+            break;
+        }
+        let skip = usize::try_from(live.start + live.bytes.len() as u64 - start).unwrap_or(usize::MAX);
+        live.bytes.extend_from_slice(bytes.get(skip..).unwrap_or_default());
+    }
+    Ok(live)
+}

@@ -1,0 +1,136 @@
+//! Hints that something is there to do. Each of them may be lost: whoever waits for one also looks now and then.
+//!
+//! Within a process they are signals. Between processes PostgreSQL carries them, by LISTEN and NOTIFY on connections
+//! of their own: a NOTIFY in a transaction that others wait for would make all of them wait for each other's commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgListener};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Notify, broadcast, mpsc};
+
+use crate::domain::job::JobId;
+
+const CHANNEL: &str = "jobmgr";
+/// Signals of work that come faster than this go out as one.
+const GAP: Duration = Duration::from_millis(5);
+/// How long to wait after the server went away.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How many cancellations may wait for somebody who is slow; who misses one finds it when it looks.
+const CANCELS: usize = 256;
+
+/// Who tells, and who is told.
+pub(super) struct Wake {
+    pub(super) work: Notify,
+    pub(super) canceled: broadcast::Sender<JobId>,
+    /// To other processes, where there is a way.
+    out: Option<mpsc::Sender<Hint>>,
+}
+
+enum Hint {
+    Work,
+    Cancel(JobId),
+}
+
+impl Wake {
+    /// For a database that carries no hints.
+    pub(super) fn within() -> Arc<Wake> {
+        Arc::new(Wake { work: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: None })
+    }
+
+    /// For PostgreSQL at this URL.
+    pub(super) fn by_postgres(url: &str) -> Arc<Wake> {
+        let (out, hints) = mpsc::channel(CANCELS);
+        let wake = Arc::new(Wake { work: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: Some(out) });
+        tokio::spawn(send(url.to_owned(), hints));
+        tokio::spawn(listen(url.to_owned(), Arc::downgrade(&wake)));
+        wake
+    }
+
+    /// So many jobs became runnable.
+    pub(super) fn work(&self, jobs: u64) {
+        // More than there are slots does not help: who finds one job looks for the next.
+        (0..jobs.min(64)).for_each(|_| self.work.notify_one());
+        self.hint(Hint::Work);
+    }
+
+    /// Somebody asked for the end of a job.
+    pub(super) fn cancel(&self, id: JobId) {
+        // Nobody listens in a process without a worker.
+        drop(self.canceled.send(id));
+        self.hint(Hint::Cancel(id));
+    }
+
+    fn hint(&self, hint: Hint) {
+        if let Some(out) = &self.out {
+            // One that does not fit is one among many.
+            drop(out.try_send(hint));
+        }
+    }
+}
+
+/// Sends hints on a connection of its own; what can't be sent is lost.
+async fn send(url: String, mut hints: mpsc::Receiver<Hint>) {
+    let mut connection = None;
+    while let Some(first) = hints.recv().await {
+        let mut cancels = Vec::new();
+        let mut work = false;
+        let mut next = Some(first);
+        while let Some(hint) = next {
+            match hint {
+                Hint::Work => work = true,
+                Hint::Cancel(id) => cancels.push(id),
+            }
+            next = hints.try_recv().ok();
+        }
+        let words = work.then(|| "work".to_owned()).into_iter();
+        let words: Vec<String> = words.chain(cancels.iter().map(|id| format!("cancel {id}"))).collect();
+        match tokio::time::timeout(AGAIN, notify(&url, &mut connection, &words)).await {
+            Ok(Ok(())) => {}
+            _ => connection = None,
+        }
+        tokio::time::sleep(GAP).await;
+    }
+}
+
+async fn notify(url: &str, slot: &mut Option<PgConnection>, words: &[String]) -> Result<(), sqlx::Error> {
+    let connection = match slot {
+        Some(connection) => connection,
+        None => {
+            let options: sqlx::postgres::PgConnectOptions = url.parse()?;
+            let mut connection = options.connect().await?;
+            // A hint need not be on disk before it is told.
+            sqlx::query("set synchronous_commit = off").execute(&mut connection).await?;
+            slot.insert(connection)
+        }
+    };
+    for word in words {
+        let query = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(word);
+        query.execute(&mut *connection).await?;
+    }
+    connection.ping().await
+}
+
+/// Passes on what other processes say; it hears this process's own hints too, and does no harm with them.
+async fn listen(url: String, wake: std::sync::Weak<Wake>) {
+    while wake.strong_count() > 0 {
+        if let Err(error) = hear(&url, &wake).await {
+            tracing::debug!(%error, "the database's notifications can't be heard; polling goes on");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn hear(url: &str, wake: &std::sync::Weak<Wake>) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect(url).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        let said = listener.recv().await?;
+        let Some(wake) = wake.upgrade() else { return Ok(()) };
+        match said.payload().split_once(' ') {
+            Some(("cancel", id)) => drop(id.parse().map(|id| wake.canceled.send(id))),
+            _ => wake.work.notify_waiters(),
+        }
+    }
+}

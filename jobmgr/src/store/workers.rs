@@ -1,0 +1,232 @@
+//! The processes that serve this database, what they have, and what only one of them does at a time.
+
+use std::time::Duration;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::dialect::{Dialect, Text};
+use super::{StoreError, millis};
+
+type Outcome<T = ()> = Result<T, sqlx::Error>;
+
+/// A process that serves this database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Presence {
+    /// Unique over all processes and time.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// The machine's name.
+    pub host: String,
+    /// Its jobmgr's version.
+    pub version: String,
+    /// How many jobs it runs at once; 0: it only answers over HTTP.
+    pub slots: i64,
+    /// What it has, for `Requires`.
+    pub labels: Vec<String>,
+    /// Which store it writes to: the same text for the same store.
+    pub storage: String,
+    /// `active` or `draining`.
+    pub state: String,
+}
+
+/// A process as the others see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// What it says of itself.
+    pub presence: Presence,
+    /// When it started, in Unix milliseconds of the database's clock.
+    pub started_ms: i64,
+    /// When it last said that it is there.
+    pub heartbeat_ms: i64,
+    /// Whether that is recent enough.
+    pub alive: bool,
+}
+
+/// A jobspec that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file, in lower-case hexadecimal.
+    pub hash: String,
+    /// What an API process needs to know of it, as JSON.
+    pub about: String,
+}
+
+/// What is written about workers.
+pub(super) enum Write {
+    /// That it is there, for so long.
+    Heartbeat(Box<Presence>, Duration),
+    /// All that it offers.
+    Offers(String, Vec<Offer>),
+    /// That it is gone.
+    Leave(String),
+    /// Forgets those who have been silent for so long.
+    Forget(Duration),
+    /// Takes a duty for so long: by whom, what.
+    Duty(String, &'static str, Duration),
+}
+
+/// The statements of this file.
+pub(super) struct Statements {
+    add: Text,
+    heartbeat: Text,
+    remove: Text,
+    remove_offers: Text,
+    silent: Text,
+    all: Text,
+    add_offer: Text,
+    offers: Text,
+    offered: Text,
+    add_duty: Text,
+    take_duty: Text,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let text = |template: &str| dialect.text(template);
+        Self {
+            add: text(
+                "insert into workers (name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
+                 alive_until, id) values (?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now} + ?, ?)",
+            ),
+            heartbeat: text(
+                "update workers set name = ?, host = ?, version = ?, slots = ?, labels = ?, storage = ?, state = ?, \
+                 heartbeat_at = {now}, alive_until = {now} + ? where id = ?",
+            ),
+            remove: text("delete from workers where id = ?"),
+            remove_offers: text("delete from offers where worker = ?"),
+            silent: text("select id from workers where alive_until < {now} - ? order by id limit 100{skip}"),
+            all: text(
+                "select id, name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
+                 alive_until - {now} from workers order by started_at, id",
+            ),
+            add_offer: text("insert into offers (worker, name, hash, about) values (?, ?, ?, ?)"),
+            offers: text(
+                "select offers.name, hash, about from offers join workers on workers.id = offers.worker \
+                 where alive_until > {now} order by offers.name, workers.started_at desc",
+            ),
+            offered: text(
+                "select distinct offers.name from offers join workers on workers.id = offers.worker \
+                 where alive_until > {now}",
+            ),
+            add_duty: text(&dialect.insert_new("duties (name, done_by, held_until) values (?, '', 0)")),
+            take_duty: text(
+                "update duties set done_by = ?, held_until = {now} + ? where name = ? \
+                 and (held_until < {now} or done_by = ?)",
+            ),
+        }
+    }
+}
+
+pub(super) async fn apply(
+    connection: &mut AnyConnection,
+    statements: &super::statements::Statements,
+    write: &Write,
+) -> Outcome<u64> {
+    let statements = &statements.workers;
+    match write {
+        Write::Heartbeat(presence, alive) => heartbeat(connection, statements, presence, millis(*alive)).await,
+        Write::Offers(worker, offers) => {
+            sqlx::query(&statements.remove_offers).bind(worker.clone()).execute(&mut *connection).await?;
+            for offer in offers {
+                let insert = sqlx::query(&statements.add_offer).bind(worker.clone()).bind(offer.name.clone());
+                insert.bind(offer.hash.clone()).bind(offer.about.clone()).execute(&mut *connection).await?;
+            }
+            Ok(offers.len() as u64)
+        }
+        Write::Leave(worker) => leave(connection, statements, worker).await,
+        Write::Forget(silence) => {
+            let silent = sqlx::query(&statements.silent).bind(millis(*silence)).fetch_all(&mut *connection).await?;
+            for row in &silent {
+                leave(connection, statements, &row.try_get::<String, _>(0)?).await?;
+            }
+            Ok(silent.len() as u64)
+        }
+        Write::Duty(worker, duty, time) => {
+            sqlx::query(&statements.add_duty).bind(*duty).execute(&mut *connection).await?;
+            let take = sqlx::query(&statements.take_duty).bind(worker.clone()).bind(millis(*time));
+            Ok(take.bind(*duty).bind(worker.clone()).execute(connection).await?.rows_affected())
+        }
+    }
+}
+
+async fn heartbeat(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    presence: &Presence,
+    alive: i64,
+) -> Outcome<u64> {
+    for text in [&statements.heartbeat, &statements.add] {
+        let query = sqlx::query(text)
+            .bind(presence.name.clone())
+            .bind(presence.host.clone())
+            .bind(presence.version.clone())
+            .bind(presence.slots)
+            .bind(serde_json::json!(presence.labels).to_string())
+            .bind(presence.storage.clone())
+            .bind(presence.state.clone())
+            .bind(alive)
+            .bind(presence.id.clone());
+        if query.execute(&mut *connection).await?.rows_affected() > 0 {
+            break;
+        }
+    }
+    Ok(1)
+}
+
+async fn leave(connection: &mut AnyConnection, statements: &Statements, worker: &str) -> Outcome<u64> {
+    sqlx::query(&statements.remove_offers).bind(worker.to_owned()).execute(&mut *connection).await?;
+    Ok(sqlx::query(&statements.remove).bind(worker.to_owned()).execute(connection).await?.rows_affected())
+}
+
+/// All processes that are known, the living and those who are silent.
+pub(super) async fn all(
+    connection: &mut AnyConnection,
+    statements: &super::statements::Statements,
+) -> Result<Vec<Worker>, StoreError> {
+    let rows = sqlx::query(&statements.workers.all).fetch_all(connection).await?;
+    rows.iter().map(|row| worker_from(row).map_err(StoreError::from)).collect()
+}
+
+fn worker_from(row: &AnyRow) -> Outcome<Worker> {
+    let labels: String = row.try_get(5)?;
+    let presence = Presence {
+        id: row.try_get(0)?,
+        name: row.try_get(1)?,
+        host: row.try_get(2)?,
+        version: row.try_get(3)?,
+        slots: row.try_get(4)?,
+        labels: serde_json::from_str(&labels).unwrap_or_default(),
+        storage: row.try_get(6)?,
+        state: row.try_get(7)?,
+    };
+    let alive = row.try_get::<i64, _>(10)? > 0;
+    Ok(Worker { presence, started_ms: row.try_get(8)?, heartbeat_ms: row.try_get(9)?, alive })
+}
+
+/// What living workers offer, of each name the newest worker's.
+pub(super) async fn offers(
+    connection: &mut AnyConnection,
+    statements: &super::statements::Statements,
+) -> Result<Vec<Offer>, StoreError> {
+    let mut offers: Vec<Offer> = Vec::new();
+    for row in sqlx::query(&statements.workers.offers).fetch_all(connection).await? {
+        let offer = Offer { name: row.try_get(0)?, hash: row.try_get(1)?, about: row.try_get(2)? };
+        if offers.last().is_none_or(|last| last.name != offer.name) {
+            offers.push(offer);
+        }
+    }
+    Ok(offers)
+}
+
+/// The names that living workers offer.
+pub(super) async fn offered(
+    connection: &mut AnyConnection,
+    statements: &super::statements::Statements,
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(&statements.workers.offered).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0).map_err(StoreError::from)).collect()
+}
