@@ -4,19 +4,26 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Database, Server, Worker};
+use super::{Config, Retention, Server, Worker, database};
 use crate::domain::duration::GoDuration;
+use crate::domain::labels;
 use crate::domain::settings::{Document, Mistake};
 
 /// The schemes of `[Storage] URL`.
 const STORES: [&str; 5] = ["file", "s3", "gs", "az", "memory"];
 
 /// A path of the configuration, and what is wrong there.
-type Wrong = (&'static str, String);
+pub(super) type Wrong = (&'static str, String);
 
 /// The first value that can't serve.
 pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mistake> {
-    let checks = [server(&config.server), database(&config.database), storage(config), worker(&config.worker)];
+    let checks = [
+        server(&config.server),
+        database::check(&config.database),
+        storage(config),
+        worker(&config.worker),
+        retention(&config.retention),
+    ];
     let wrong = checks.into_iter().find_map(Result::err);
     wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))
 }
@@ -53,34 +60,6 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Only SQLite can serve yet. No value is shown: a URL may hold a password.
-fn database(database: &Database) -> Result<(), Wrong> {
-    let remedy = "remove [Database], or set URL = \"sqlite:jobmgr.db\"";
-    let Some(url) = &database.url else {
-        let keys = [
-            ("Database.Host", &database.host),
-            ("Database.Username", &database.username),
-            ("Database.Password", &database.password),
-            ("Database.Database", &database.database),
-        ];
-        let Some((path, _)) = keys.into_iter().find(|(_, value)| value.is_some()) else { return Ok(()) };
-        let key = path.trim_start_matches("Database.");
-        return Err((path, format!("'{key}': MySQL is not supported by this version yet; {remedy}")));
-    };
-    let text = match url.split_once(':') {
-        Some(("sqlite", file)) if file.trim_start_matches('/').is_empty() => {
-            "'URL': names no file; use \"sqlite:jobmgr.db\"".to_owned()
-        }
-        Some(("sqlite", _)) => return Ok(()),
-        Some(("mysql" | "mariadb", _)) => format!("'URL': MySQL is not supported by this version yet; {remedy}"),
-        Some(("postgres" | "postgresql", _)) => {
-            format!("'URL': PostgreSQL is not supported by this version yet; {remedy}")
-        }
-        _ => "'URL': is not a database's URL; use \"sqlite:FILE\", such as \"sqlite:jobmgr.db\"".to_owned(),
-    };
-    Err(("Database.URL", text))
-}
-
 fn storage(config: &Config) -> Result<(), Wrong> {
     if config.aws.is_some() && config.storage.url.is_some() {
         let text = "'URL': [AWS] names a place for artifacts too; remove [AWS], or URL in [Storage]";
@@ -96,6 +75,14 @@ fn storage(config: &Config) -> Result<(), Wrong> {
 
 fn worker(worker: &Worker) -> Result<(), Wrong> {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    if let Some(name) = worker.name.as_ref().filter(|name| !is_name(name)) {
+        let text = format!(
+            "'Name': '{}' can't be a worker's name; use 1 to 100 printable characters without spaces",
+            name.escape_debug()
+        );
+        return Err(("Worker.Name", text));
+    }
+    labels::check(&worker.labels).map_err(|(_, text)| ("Worker.Labels", format!("'Labels': {text}")))?;
     within("Worker.Concurrency", worker.concurrency as u64, 1..=1024)?;
     if worker.temp_dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
         return Err(("Worker.TempDir", "'TempDir' is empty; leave it out, or name a folder".to_owned()));
@@ -104,7 +91,27 @@ fn worker(worker: &Worker) -> Result<(), Wrong> {
     lasting("Worker.Poll", worker.poll, Duration::from_millis(10)..=day)
 }
 
-fn within(path: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), Wrong> {
+/// Whether a worker may have this name.
+fn is_name(name: &str) -> bool {
+    let printable = |c: char| matches!(c, '\\' | '"' | '\'') || !c.is_whitespace() && c.escape_debug().len() == 1;
+    (1..=100).contains(&name.chars().count()) && name.chars().all(printable)
+}
+
+fn retention(retention: &Retention) -> Result<(), Wrong> {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    if retention.max_artifact_bytes == Some(0) {
+        let text = "'MaxArtifactBytes': must be more than 0, and is 0; leave it out for no limit";
+        return Err(("Retention.MaxArtifactBytes", text.to_owned()));
+    }
+    lasting("Retention.Every", retention.every, second..=7 * day)?;
+    if retention.grace < second {
+        let grace = GoDuration::from(retention.grace);
+        return Err(("Retention.Grace", format!("'Grace': must be at least 1s, and is {grace}")));
+    }
+    Ok(())
+}
+
+pub(super) fn within(path: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), Wrong> {
     if range.contains(&value) {
         return Ok(());
     }

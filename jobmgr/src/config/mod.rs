@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::domain::duration::age::{self, Age};
 use crate::domain::duration::{self, GoDuration};
-use crate::domain::settings;
+use crate::domain::{labels, settings};
 
 mod check;
+mod database;
 mod load;
 mod redacted;
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub aws: Option<Aws>,
     /// How jobs are run.
     pub worker: Worker,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// `[Server]`
@@ -80,22 +84,62 @@ impl Default for Server {
 }
 
 /// `[Database]`
-#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Database {
-    /// sqlite:FILE; default sqlite:jobmgr.db.
+    /// sqlite:FILE, postgres://USER:PASSWORD@HOST:PORT/DATABASE or mysql://... (also for MariaDB); default
+    /// sqlite:jobmgr.db.
     #[serde(rename = "URL")]
     #[schemars(extend("writeOnly" = true))]
     pub url: Option<String>,
-    /// The original's MySQL server; not supported by this version yet, as the three below.
+    /// The original's way to name a MySQL or MariaDB server, instead of URL: its host, and a port if it is not 3306;
+    /// an IPv6 address in brackets.
     pub host: Option<String>,
-    /// The MySQL user.
+    /// The user at Host.
     pub username: Option<String>,
-    /// The MySQL password.
+    /// The user's password.
     #[schemars(extend("writeOnly" = true))]
     pub password: Option<String>,
-    /// The MySQL database.
+    /// The database at Host.
     pub database: Option<String>,
+    /// Whether connections to a server are encrypted; default prefer.
+    #[serde(rename = "TLS")]
+    pub tls: Option<Tls>,
+    /// With TLS = "verify": a PEM file of certificates to trust beside the system's.
+    #[serde(rename = "CACertificate")]
+    pub ca_certificate: Option<PathBuf>,
+    /// How many connections to a server there are at most; SQLite does without.
+    #[schemars(range(min = 2, max = 1000))]
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            host: None,
+            username: None,
+            password: None,
+            database: None,
+            tls: None,
+            ca_certificate: None,
+            max_connections: 8,
+        }
+    }
+}
+
+/// `[Database] TLS`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// Never.
+    Off,
+    /// If the server can.
+    Prefer,
+    /// Always; who the server is is not checked.
+    Require,
+    /// Always, and the server's certificate and its name are checked.
+    Verify,
 }
 
 /// `[Storage]`
@@ -131,6 +175,12 @@ pub struct Aws {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Worker {
+    /// The name by which others know this worker; default the machine's host name.
+    #[schemars(length(min = 1, max = 100))]
+    pub name: Option<String>,
+    /// What jobs may require of a worker: words such as "gpu", or words with a value such as "os=linux".
+    #[schemars(inner(regex(pattern = labels::PATTERN)))]
+    pub labels: Vec<String>,
     /// How many jobs run at once.
     #[schemars(range(min = 1, max = 1024))]
     pub concurrency: usize,
@@ -168,6 +218,8 @@ pub struct Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
+            name: None,
+            labels: Vec::new(),
             concurrency: 1,
             temp_dir: None,
             keep_failed: Duration::ZERO,
@@ -178,6 +230,43 @@ impl Default for Worker {
             max_artifacts: 100_000,
             max_artifact_bytes: 1 << 40,
         }
+    }
+}
+
+/// `[Retention]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Retention {
+    /// How long ended jobs are kept, such as "30d"; default for ever.
+    #[serde(with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep: Option<Duration>,
+    /// How long failed jobs are kept; default as Keep says.
+    #[serde(with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_failed: Option<Duration>,
+    /// How long artifacts are kept, at most as long as their job; default as long.
+    #[serde(with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_artifacts: Option<Duration>,
+    /// How many bytes the artifacts of all jobs may have, or as "1TiB"; the oldest go first. Default any number.
+    #[serde(with = "values::optional_size")]
+    #[schemars(with = "Option<Size>")]
+    pub max_artifact_bytes: Option<u64>,
+    /// How often old things are looked for.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub every: Duration,
+    /// How old an object of the store that belongs to no job must be before it is removed.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub grace: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let hour = Duration::from_secs(3600);
+        Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
     }
 }
 

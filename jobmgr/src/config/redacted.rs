@@ -20,6 +20,9 @@ impl fmt::Debug for Database {
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| HIDDEN))
             .field("database", &self.database)
+            .field("tls", &self.tls)
+            .field("ca_certificate", &self.ca_certificate)
+            .field("max_connections", &self.max_connections)
             .finish()
     }
 }

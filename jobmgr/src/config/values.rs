@@ -126,3 +126,16 @@ pub(super) mod size {
         number.parse::<u64>().ok()?.checked_mul(factor)
     }
 }
+
+/// A size that may be left out, for serde.
+pub(super) mod optional_size {
+    use serde::{Deserializer, Serialize, Serializer};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        super::size::deserialize(deserializer).map(Some)
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.serialize(serializer)
+    }
+}

@@ -105,11 +105,13 @@ pub enum Reason {
     Unkillable,
     /// Its row in the database can't be read.
     CorruptRow,
+    /// It waited longer for its first start than its jobspec allows.
+    QueueTimeout,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::ExitCode,
         Reason::Signal,
         Reason::Timeout,
@@ -121,6 +123,7 @@ impl Reason {
         Reason::ArtifactLimit,
         Reason::Unkillable,
         Reason::CorruptRow,
+        Reason::QueueTimeout,
     ];
 
     /// The word that is stored and shown.
@@ -137,6 +140,7 @@ impl Reason {
             Reason::ArtifactLimit => "artifact_limit",
             Reason::Unkillable => "unkillable",
             Reason::CorruptRow => "corrupt_row",
+            Reason::QueueTimeout => "queue_timeout",
         }
     }
 

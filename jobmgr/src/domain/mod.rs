@@ -8,6 +8,8 @@ pub mod duration;
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.
 pub mod jobspec;
+/// Labels: what workers are and have, and what jobs require.
+pub mod labels;
 /// Parameter values, and the environment that they become.
 pub mod parameters;
 /// TOML text to a typed value, with the place and the remedy of every mistake.

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub mod age;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ impl FromStr for GoDuration {
         }
         let mut total = 0_u64;
         while !rest.is_empty() {
-            let (part, after) = part(rest, text)?;
+            let (part, after) = part(rest, text, unit)?;
             total = total.checked_add(part).filter(|total| *total <= LIMIT).ok_or_else(invalid)?;
             rest = after;
         }
@@ -86,8 +87,21 @@ impl FromStr for GoDuration {
     }
 }
 
+/// The nanoseconds of a unit of Go.
+fn unit(name: &str) -> Option<u64> {
+    match name {
+        "ns" => Some(1),
+        "us" | "\u{b5}s" | "\u{3bc}s" => Some(1_000),
+        "ms" => Some(1_000_000),
+        "s" => Some(SECOND),
+        "m" => Some(MINUTE),
+        "h" => Some(HOUR),
+        _ => None,
+    }
+}
+
 /// Takes one number with its unit off the front of `rest`: its nanoseconds, and what follows.
-fn part<'t>(rest: &'t str, text: &str) -> Result<(u64, &'t str), DurationError> {
+fn part<'t>(rest: &'t str, text: &str, nanos_of: fn(&str) -> Option<u64>) -> Result<(u64, &'t str), DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (digits, after) = leading(rest, |b| b.is_ascii_digit());
     let (fraction, after) = match after.strip_prefix('.') {
@@ -100,15 +114,10 @@ fn part<'t>(rest: &'t str, text: &str) -> Result<(u64, &'t str), DurationError> 
     let whole = if digits.is_empty() { Ok(0) } else { digits.parse::<u64>() };
     let whole = whole.ok().filter(|whole| *whole <= LIMIT).ok_or_else(invalid)?;
     let (unit, after) = leading(after, |b| b != b'.' && !b.is_ascii_digit());
-    let nanos = match unit {
-        "" => return Err(DurationError::MissingUnit(text.to_owned())),
-        "ns" => 1,
-        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-        "ms" => 1_000_000,
-        "s" => SECOND,
-        "m" => MINUTE,
-        "h" => HOUR,
-        _ => return Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }),
+    let nanos = match nanos_of(unit) {
+        Some(nanos) => nanos,
+        None if unit.is_empty() => return Err(DurationError::MissingUnit(text.to_owned())),
+        None => return Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }),
     };
     let sum = whole.checked_mul(nanos).and_then(|whole| whole.checked_add(fraction_nanos(fraction, nanos)));
     let sum = sum.filter(|sum| *sum <= LIMIT).ok_or_else(invalid)?;

@@ -1,13 +1,20 @@
 //! What a jobspec's types can't say.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
-use super::{ExecutorCheck, Jobspec, Parameter, ParameterType, file, names};
-use crate::domain::parameters;
+use super::{ExecutorCheck, Jobspec, Parameter, ParameterType, Retry, file, names, retry};
+use crate::domain::duration::GoDuration;
+use crate::domain::job::Reason;
 use crate::domain::settings::{self, Document, Mistake};
+use crate::domain::{labels, parameters};
 
 /// TOML's date-times come through serde as a table with this key.
 const DATETIME: &str = "$__toml_private_datetime";
+
+/// The longest first pause before a job is run again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(86_400);
 
 /// Checks a jobspec as it was read; `document` knows where its values stand.
 pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jobspec, Mistake> {
@@ -34,6 +41,8 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
     if !(0..=100).contains(&file.priority) {
         return Err(wrong("Priority", format!("'Priority' must be 0 to 100, and is {}", file.priority)));
     }
+    labels::check(&file.requires)
+        .map_err(|(index, text)| wrong(&format!("Requires.{index}"), format!("'Requires': {text}")))?;
     Ok(Jobspec {
         description: file.description,
         command: file.command,
@@ -47,6 +56,62 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
         options: options(file.options, "Options", document)?,
         priority: file.priority,
         parameters: all_parameters(file.parameters, document)?,
+        requires: file.requires,
+        max_running: max_running(file.max_running).map_err(|text| wrong("MaxRunning", text))?,
+        queue_timeout: queue_timeout(file.queue_timeout).map_err(|text| wrong("QueueTimeout", text))?,
+        retry: file.retry.map(|retry| again(retry, document)).transpose()?,
+        rerun_after_crash: file.rerun_after_crash,
+        keep: file.keep,
+        keep_failed: file.keep_failed,
+        keep_artifacts: file.keep_artifacts,
+    })
+}
+
+fn max_running(most: Option<i64>) -> Result<Option<u64>, String> {
+    let refused = |most| format!("'MaxRunning' must be 1 to 1000000, and is {most}; leave it out for no limit");
+    let serves = |most: i64| u64::try_from(most).ok().filter(|most| (1..=1_000_000).contains(most));
+    most.map(|most| serves(most).ok_or_else(|| refused(most))).transpose()
+}
+
+fn queue_timeout(given: Option<GoDuration>) -> Result<Option<Duration>, String> {
+    let refused = |given| format!("'QueueTimeout' must be more than 0s, and is {given}; leave it out to wait for ever");
+    let serves = |given: GoDuration| given.to_std().filter(|given| !given.is_zero());
+    given.map(|given| serves(given).ok_or_else(|| refused(given))).transpose()
+}
+
+/// When the job is run again.
+fn again(file: file::Retry, document: &Document<'_>) -> Result<Retry, Mistake> {
+    let wrong = |path: &str, text: String| document.mistake(path, text);
+    let max = u32::try_from(file.max).ok().filter(|max| (1..=100).contains(max));
+    let max = max.ok_or_else(|| {
+        let text = format!("'Max' must be 1 to 100, and is {}; leave out Retry to run nothing again", file.max);
+        wrong("Retry.Max", text)
+    })?;
+    if file.backoff > LONGEST_BACKOFF {
+        let [most, given] = [LONGEST_BACKOFF, file.backoff].map(GoDuration::from);
+        return Err(wrong("Retry.Backoff", format!("'Backoff' must be 0s to {most}, and is {given}")));
+    }
+    if file.on.is_empty() {
+        let text = "'On' is empty; leave it out, or name the reasons after which the job is run again";
+        return Err(wrong("Retry.On", text.to_owned()));
+    }
+    let mut on = Vec::new();
+    for (index, word) in file.on.iter().enumerate() {
+        let path = format!("Retry.On.{index}");
+        let reason = reason(word).map_err(|text| wrong(&path, text))?;
+        if on.contains(&reason) {
+            return Err(wrong(&path, format!("'On': '{word}' is there twice; remove one of them")));
+        }
+        on.push(reason);
+    }
+    Ok(Retry { max, backoff: file.backoff, on })
+}
+
+fn reason(word: &str) -> Result<Reason, String> {
+    let known = retry::REASONS.into_iter().find(|reason| reason.as_str() == word);
+    known.ok_or_else(|| {
+        let words = retry::REASONS.map(Reason::as_str).join(", ");
+        format!("'On': '{}' is not a reason that a job can cause; use {words}", word.escape_debug())
     })
 }
 

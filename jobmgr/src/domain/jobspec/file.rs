@@ -9,8 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::domain::duration::age::{self, Age};
 use crate::domain::duration::{self, GoDuration};
-use crate::domain::job::DEFAULT_PRIORITY;
+use crate::domain::job::{DEFAULT_PRIORITY, Reason};
+use crate::domain::labels;
 
 /// How a job runs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,6 +60,85 @@ pub(super) struct Jobspec {
     /// What may be given to a job; each parameter becomes an environment variable.
     #[serde(default, rename = "Parameter")]
     pub parameters: Vec<Parameter>,
+    /// The labels that a worker must have to run the job: words such as "gpu", or words with a value such as
+    /// "os=linux".
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = labels::PATTERN)))]
+    pub requires: Vec<String>,
+    /// How many jobs of this jobspec may run at once, over all workers. Default: as many as workers will.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_running: Option<i64>,
+    /// How long a job may wait for its first start; then it fails. Default: for ever.
+    #[serde(default)]
+    pub queue_timeout: Option<GoDuration>,
+    /// Run the job again after it failed. Default: it is not.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+    /// Whether the job is run again when its worker died while it ran. false for jobs that must not begin twice.
+    #[serde(default = "yes")]
+    pub rerun_after_crash: bool,
+    /// How long ended jobs are kept, such as "30d". Default: as [Retention] in config.toml says.
+    #[serde(default, with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep: Option<Duration>,
+    /// How long failed jobs are kept. Default: Keep of this jobspec, else as [Retention] in config.toml says.
+    #[serde(default, with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_failed: Option<Duration>,
+    /// How long artifacts are kept, at most as long as their job. Default: as [Retention] in config.toml says.
+    #[serde(default, with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_artifacts: Option<Duration>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a job is run again after it failed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(super) struct Retry {
+    /// How often it is run again.
+    #[schemars(range(min = 1, max = 100))]
+    pub max: i64,
+    /// The pause before the first time, up to "24h"; each later one is twice as long, up to an hour.
+    #[serde(default = "default_backoff", with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub backoff: Duration,
+    /// The reasons of a failure after which it is run again.
+    #[serde(default = "default_on")]
+    #[schemars(with = "Vec<RetryReason>")]
+    pub on: Vec<String>,
+}
+
+fn default_backoff() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_on() -> Vec<String> {
+    let reasons = [Reason::ExitCode, Reason::Signal, Reason::Timeout, Reason::ExecutorError];
+    reasons.map(|reason| reason.as_str().to_owned()).into()
+}
+
+/// The reasons that a job can cause, for the schema alone, as [`TypeName`].
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case", inline)]
+#[allow(dead_code)]
+enum RetryReason {
+    /// Its process exited with another code than 0.
+    ExitCode,
+    /// A signal ended its process.
+    Signal,
+    /// It ran longer than Timeout.
+    Timeout,
+    /// Its executor failed.
+    ExecutorError,
+    /// It left more or larger artifacts than allowed.
+    ArtifactLimit,
+    /// A process that it started could not be ended.
+    Unkillable,
 }
 
 /// The original's default; also what a `Timeout` of zero means.

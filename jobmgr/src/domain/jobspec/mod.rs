@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::labels;
 use super::settings::{self, Mistake};
 
 mod check;
 mod file;
 mod names;
+mod retry;
 #[cfg(test)]
 mod tests;
+
+pub use retry::Retry;
 
 /// The executor of a jobspec that names none.
 pub const DEFAULT_EXECUTOR: &str = "process";
@@ -47,6 +51,22 @@ pub struct Jobspec {
     pub priority: i64,
     /// What may be given to it.
     pub parameters: Vec<Parameter>,
+    /// The labels that a worker must have to run it.
+    pub requires: Vec<String>,
+    /// How many jobs of it may run at once, over all workers; `None`: as many as workers will.
+    pub max_running: Option<u64>,
+    /// How long a job may wait for its first start; more than zero. `None`: for ever.
+    pub queue_timeout: Option<Duration>,
+    /// Whether it is run again after it failed; `None`: it is not.
+    pub retry: Option<Retry>,
+    /// Whether it is run again when its worker died or was stopped while it ran.
+    pub rerun_after_crash: bool,
+    /// How long its ended jobs are kept; `None`: as `[Retention]` says. More than zero, like the two below.
+    pub keep: Option<Duration>,
+    /// The same for failed jobs; `None`: as `keep`, where that is set.
+    pub keep_failed: Option<Duration>,
+    /// The same for its artifacts.
+    pub keep_artifacts: Option<Duration>,
 }
 
 /// A parameter of a jobspec.
@@ -113,6 +133,14 @@ impl Jobspec {
         let jobspec = check::jobspec(document.value()?, &document)?;
         check::executor(&jobspec, check, &document)?;
         Ok(jobspec)
+    }
+
+    /// Whether a worker with these labels may run it.
+    ///
+    /// # Errors
+    /// The labels that it lacks, in one line.
+    pub fn matches(&self, labels: &[String]) -> Result<(), String> {
+        labels::have(labels, &self.requires)
     }
 }
 

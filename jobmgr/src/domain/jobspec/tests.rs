@@ -30,6 +30,14 @@ fn a_command_is_enough() {
         options: serde_json::Map::new(),
         priority: 50,
         parameters: vec![],
+        requires: vec![],
+        max_running: None,
+        queue_timeout: None,
+        retry: None,
+        rerun_after_crash: true,
+        keep: None,
+        keep_failed: None,
+        keep_artifacts: None,
     };
     assert_eq!(parse("Command = \"/bin/true\""), expected);
 }
