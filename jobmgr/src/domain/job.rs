@@ -190,6 +190,10 @@ pub struct Job {
     pub started_ms: Option<i64>,
     /// When it ended.
     pub finished_ms: Option<i64>,
+    /// When somebody asked for its end while it ran.
+    pub cancel_asked_ms: Option<i64>,
+    /// The id of the worker that has it, or had it last.
+    pub worker: Option<String>,
     /// How far it says that it is.
     pub progress: Option<Progress>,
     /// What it left, once it has ended.
@@ -399,6 +403,8 @@ pub struct Finish {
     pub reason: Option<Reason>,
     /// Which run of the job this was.
     pub attempt: i64,
+    /// Whether pieces of its output were written while it ran.
+    pub chunks: bool,
     /// What it left; the artifacts' `id` and `created_ms` are set by the store.
     pub ended: Ended,
 }

@@ -51,12 +51,7 @@ pub(super) async fn apply(
 }
 
 /// Renews all that the worker holds, except what is being written at this moment.
-async fn renew(
-    connection: &mut AnyConnection,
-    statements: &Statements,
-    worker: &str,
-    lease: i64,
-) -> Outcome<Renewal> {
+async fn renew(connection: &mut AnyConnection, statements: &Statements, worker: &str, lease: i64) -> Outcome<Renewal> {
     let rows = sqlx::query(&statements.renewable).bind(worker.to_owned()).fetch_all(&mut *connection).await?;
     let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
     let mut rest = ids.as_slice();
@@ -69,7 +64,7 @@ async fn renew(
     let mut held = Vec::new();
     for row in sqlx::query(&statements.held).bind(worker.to_owned()).fetch_all(connection).await? {
         let canceled = row.try_get::<i64, _>(2)? != 0;
-        held.push(Held { id: row.try_get(0)?, epoch: row.try_get(1)?, canceled });
+        held.push(Held { id: row.try_get(0)?, epoch: row.try_get(1)?, attempt: row.try_get(3)?, canceled });
     }
     Ok(Renewal { renewed: ids, held })
 }

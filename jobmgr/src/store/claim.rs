@@ -36,6 +36,8 @@ pub struct Claiming {
 pub struct Scope {
     /// The names of the jobspecs that it can run; `None`: it takes whatever is there.
     pub names: Option<BTreeSet<String>>,
+    /// The names of jobspecs that it has and can't run.
+    pub except: BTreeSet<String>,
     /// Of which of them only so many jobs may run at once, over all workers.
     pub limits: BTreeMap<String, i64>,
 }
@@ -118,19 +120,24 @@ fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.fold("/".to_owned(), |list, name| list + name + "/")
 }
 
-/// The names of which as many jobs run as may, as one text.
+/// The names that are never claimed, as one text; empty if there are none.
+pub(super) fn closed(scope: &Scope) -> String {
+    if scope.except.is_empty() { String::new() } else { listed(scope.except.iter()) }
+}
+
+/// The names that can't be claimed now, because as many jobs of them run as may, or at all.
 async fn full(connection: &mut AnyConnection, statements: &Statements, scope: &Scope) -> Outcome<String> {
     if scope.limits.is_empty() {
-        return Ok(String::new());
+        return Ok(closed(scope));
     }
-    let mut full = Vec::new();
+    let mut full: Vec<String> = scope.except.iter().cloned().collect();
     for row in sqlx::query(&statements.running).fetch_all(connection).await? {
         let (name, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         if scope.limits.get(&name).is_some_and(|limit| count >= *limit) {
             full.push(name);
         }
     }
-    Ok(listed(full.iter()))
+    Ok(if full.is_empty() { String::new() } else { listed(full.iter()) })
 }
 
 /// The statement for a claim.

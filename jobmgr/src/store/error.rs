@@ -18,8 +18,7 @@ pub enum StoreError {
 
 /// Codes that say "again": deadlock, serialization, lock wait, record changed (PostgreSQL: class 40 and 55P03; MySQL:
 /// 1213, 1205, 1020, by their numbers; SQLite: the BUSY and LOCKED families).
-const AGAIN: [&str; 12] =
-    ["40001", "40P01", "55P03", "1213", "1205", "1020", "5", "6", "261", "517", "262", "518"];
+const AGAIN: [&str; 12] = ["40001", "40P01", "55P03", "1213", "1205", "1020", "5", "6", "261", "517", "262", "518"];
 
 /// Codes after which a connection is of no use: the server ends, or ended it (PostgreSQL: 57P01..3, 57P05, 25P03, class
 /// 08; MySQL: 1053, 1927, 4031).
@@ -71,7 +70,8 @@ impl From<sqlx::Error> for StoreError {
             _ => error.to_string(),
         };
         // SQLite's 10: I/O error, 13: disk full, 8: read-only, 14: can't open, each with extended codes above 8 bits.
-        let file = |code: &str| code.parse::<i64>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 8 | 10 | 13 | 14));
+        let file =
+            |code: &str| code.parse::<i64>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 8 | 10 | 13 | 14));
         let later = |code: String| among(&code, &AGAIN) || among(&code, &LATER);
         let is_sqlite = |error: &sqlx::Error| match error {
             sqlx::Error::Database(database) => database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some(),

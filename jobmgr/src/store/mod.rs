@@ -5,8 +5,12 @@
 //! `migrations/`. A state changes by one guarded UPDATE; a worker's writes carry the epoch of its claim, so that
 //! one who lost its lease changes nothing.
 
-/// Claim, renew, finish, release, sweep.
+/// Renew, finish, release, retry, cancel.
 mod attempts;
+/// What running jobs write, while they run.
+mod chunks;
+/// Claims: which jobs, and how many.
+mod claim;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
 /// What can go wrong.
@@ -15,27 +19,42 @@ mod error;
 mod filesystem;
 /// Output as it is kept in a column.
 mod logs;
-/// Opening: connections, migrations, the installation's own values.
+/// Opening: connections, checks, migrations, the installation's own values.
 mod open;
 /// Jobs and artifacts for readers.
 mod read;
 /// Small transactions as one script.
 mod script;
+/// Every statement.
+mod statements;
 /// New jobs.
 mod submit;
+/// Jobs that are taken from a holder that died, and jobs that wait for what never comes.
+mod sweep;
+/// Hints that there is something to do.
+mod wake;
+/// The processes that serve this database.
+mod workers;
 /// Waiting writes share one transaction and one fsync.
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::future::BoxFuture;
+use sqlx::{AnyConnection, Executor};
+use tokio::sync::{Notify, broadcast};
 
-use dialect::Statements;
+pub use chunks::{Chunk, LIVE, Live, Stream};
+pub use claim::{Claiming, Scope};
 pub use error::StoreError;
+use statements::Statements;
+use wake::Wake;
+pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
-use crate::domain::job::{Artifact, Claim, Finish, Job, JobId, NewJob, Progress};
+use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, NewJob, Progress, Reason, Status};
 
 /// A handle to the database; cheap to clone. A call may be dropped at any time: the work that it began goes on.
 #[derive(Clone)]
@@ -45,9 +64,11 @@ pub struct Store {
 
 struct Shared {
     readers: sqlx::AnyPool,
+    /// Each transaction may be in another session.
+    pooled: bool,
     statements: Arc<Statements>,
     writer: Writer,
-    work: Arc<Notify>,
+    wake: Arc<Wake>,
     installation: open::Installation,
 }
 
@@ -56,15 +77,54 @@ struct Shared {
 pub struct Swept {
     /// How many jobs were queued again.
     pub queued: u64,
-    /// The jobs that were ended.
-    pub failed: Vec<JobId>,
+    /// Jobs whose attempt was taken back and that were ended without a result.
+    pub ended: Vec<JobId>,
+    /// Queued jobs that were ended.
+    pub overdue: Vec<JobId>,
+}
+
+/// What a renewal found.
+#[derive(Debug, Default, Clone)]
+pub struct Renewal {
+    /// Whose lease is new.
+    pub renewed: Vec<JobId>,
+    /// All that the worker holds; what is not in `renewed` was being written just then.
+    pub held: Vec<Held>,
+}
+
+/// A job that a worker holds, as its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The job.
+    pub id: JobId,
+    /// The claim's epoch.
+    pub epoch: i64,
+    /// Which run of the job this is.
+    pub attempt: i64,
+    /// Whether somebody asked for its end.
+    pub canceled: bool,
+}
+
+/// What a request to cancel came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// The job ends `canceled`; if it runs, its worker ends it.
+    Asked,
+    /// It had ended before.
+    TooLate(Status),
+    /// There is no such job.
+    Unknown,
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 impl Store {
     /// Queues a job; it is durable when this returns.
     ///
     /// # Errors
-    /// When the database fails; the job is not queued then.
+    /// When the database fails. Unless the answer to the commit was lost, the job is not queued then.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, StoreError> {
         self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id)
     }
@@ -74,8 +134,42 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        spawned(async move { read::job(&shared.readers, &shared.statements, id).await }).await
+        self.read(move |connection, statements| Box::pin(read::job(connection, statements, id))).await
+    }
+
+    /// Where a job stands, and in which attempt.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn status(&self, id: JobId) -> Result<Option<(Status, i64)>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::status(connection, statements, id))).await
+    }
+
+    /// The attempts after which a job went on, the oldest first. The last attempt is in the job itself.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::attempts(connection, statements, id))).await
+    }
+
+    /// What the last attempt of a running job wrote, from byte `from` on, at most about a MiB at a time. Of what was
+    /// written more than [`LIVE`] bytes ago, nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live(&self, id: JobId, attempt: i64, stream: Stream, from: u64) -> Result<Live, StoreError> {
+        let which = (id, attempt);
+        self.read(move |connection, statements| Box::pin(chunks::read(connection, statements, which, stream, from)))
+            .await
+    }
+
+    /// Writes a piece of a running job's output; `false`: the lease was lost.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn chunk(&self, chunk: Chunk) -> Result<bool, StoreError> {
+        self.shared.writer.write(Op::Chunk(chunk)).await.map(|done| done.moved > 0)
     }
 
     /// One artifact.
@@ -83,41 +177,50 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn artifact(&self, id: i64) -> Result<Option<Artifact>, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        spawned(async move { read::artifact(&shared.readers, &shared.statements, id).await }).await
+        self.read(move |connection, statements| Box::pin(read::artifact(connection, statements, id))).await
     }
 
-    /// Claims at most `limit` jobs for `worker`, best first. Each is held for `lease` from now.
+    /// Claims at most `limit` jobs, best first.
     ///
     /// # Errors
-    /// When the database fails; nothing is claimed then.
-    pub async fn claim(&self, worker: &str, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
-        let op = Op::Claim { worker: worker.to_owned(), lease, limit };
+    /// When the database fails. Unless the answer to the commit was lost, nothing is claimed then.
+    pub async fn claim(&self, claiming: &Claiming, limit: u32) -> Result<Vec<Claim>, StoreError> {
+        let op = Op::Claim { claiming: claiming.clone(), limit };
         self.shared.writer.write(op).await.map(|done| done.claims)
     }
 
-    /// Ends an attempt, and claims the next job in the same transaction when `next` names a worker and a lease.
-    /// `None`: the lease was lost before, and nothing has changed.
+    /// Ends an attempt and its job, and claims the next job in the same transaction when `next` says for whom. A job
+    /// whose end was asked for is canceled, whatever the finish says. `None`: the lease was lost before, and nothing
+    /// has changed.
     ///
     /// # Errors
-    /// When the database fails; nothing has changed then.
+    /// When the database fails; unless the answer to the commit was lost, nothing has changed then. Doing it again
+    /// does no harm.
     pub async fn finish(
         &self,
         claim: &Claim,
         finish: Arc<Finish>,
-        next: Option<(&str, Duration)>,
+        next: Option<Claiming>,
     ) -> Result<Option<Vec<Claim>>, StoreError> {
-        let next = next.map(|(worker, lease)| (worker.to_owned(), lease));
-        let done = self.shared.writer.write(Op::Finish { id: claim.id, epoch: claim.epoch, finish, next }).await?;
+        let done = self.shared.writer.write(Op::Finish { claim: claim.clone(), finish, next }).await?;
         Ok((done.moved > 0).then_some(done.claims))
     }
 
-    /// Holds claims for another `lease`; gives the ids of those that are still held.
+    /// Holds everything that `worker` has claimed for another `lease`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn renew(&self, claims: Vec<(JobId, i64)>, lease: Duration) -> Result<Vec<JobId>, StoreError> {
-        self.shared.writer.write(Op::Renew { claims, lease }).await.map(|done| done.ids)
+    pub async fn renew(&self, worker: &str, lease: Duration) -> Result<Renewal, StoreError> {
+        self.shared.writer.write(Op::Renew { worker: worker.to_owned(), lease }).await.map(|done| done.renewal)
+    }
+
+    /// The jobs of a worker whose end was asked for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn canceled(&self, worker: &str) -> Result<Vec<(JobId, i64)>, StoreError> {
+        let worker = worker.to_owned();
+        self.read(move |connection, statements| Box::pin(read::canceled(connection, statements, worker.clone()))).await
     }
 
     /// Notes how far a job is; `false`: the lease was lost.
@@ -129,39 +232,106 @@ impl Store {
         self.shared.writer.write(op).await.map(|done| done.moved > 0)
     }
 
-    /// Gives a job back, to be run again after `delay`; does not count as a crash.
+    /// Gives a job back, to be run again after `delay`; does not count as a crash. One whose end was asked for is
+    /// canceled instead.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn release(&self, claim: &Claim, delay: Duration) -> Result<bool, StoreError> {
-        let op = Op::Release { id: claim.id, epoch: claim.epoch, delay };
+        let op = Op::Release { claim: claim.clone(), delay };
         self.shared.writer.write(op).await.map(|done| done.moved > 0)
     }
 
-    /// Gives back a job whose runner died: queued again, or ended once that happened `limit` times.
+    /// Gives back a job that this worker holds without knowing: the answer to its claim was lost.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn crashed(&self, claim: &Claim, limit: i64) -> Result<Swept, StoreError> {
-        let op = Op::Crashed { id: claim.id, epoch: claim.epoch, limit };
+    pub async fn give_back(&self, worker: &str, held: Held) -> Result<bool, StoreError> {
+        let claim = Claim {
+            id: held.id,
+            epoch: held.epoch,
+            attempt: held.attempt,
+            name: String::new(),
+            parameters: Ok(BTreeMap::new()),
+            tries: 0,
+            started_ms: 0,
+            created_ms: 0,
+            worker: worker.to_owned(),
+        };
+        self.release(&claim, Duration::ZERO).await
+    }
+
+    /// Queues a job again that failed, to be run after `delay`; counts as one of its retries. One whose end was asked
+    /// for is canceled instead.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn retry(&self, claim: &Claim, failure: Arc<Failure>, delay: Duration) -> Result<bool, StoreError> {
+        let op = Op::Retry { claim: claim.clone(), failure, delay };
+        self.shared.writer.write(op).await.map(|done| done.moved > 0)
+    }
+
+    /// Says how often the job may be running when its holder dies; `false`: the lease was lost.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn limit_crashes(&self, claim: &Claim, limit: i64) -> Result<bool, StoreError> {
+        let op = Op::LimitCrashes { id: claim.id, epoch: claim.epoch, limit };
+        self.shared.writer.write(op).await.map(|done| done.moved > 0)
+    }
+
+    /// Gives back a job whose runner died: queued again, or ended once that happened too often.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn crashed(&self, claim: &Claim) -> Result<Swept, StoreError> {
+        let op = Op::Crashed { id: claim.id, epoch: claim.epoch };
         self.shared.writer.write(op).await.map(|done| done.swept)
     }
 
-    /// Takes back up to 100 jobs whose lease has run out.
+    /// Ends a job on request. One that is queued ends at once; one that runs is ended by its worker.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep(&self, crash_limit: i64) -> Result<Swept, StoreError> {
-        self.shared.writer.write(Op::Sweep { crash_limit }).await.map(|done| done.swept)
+    pub async fn cancel(&self, id: JobId) -> Result<Cancel, StoreError> {
+        if self.shared.writer.write(Op::Cancel(id)).await?.moved > 0 {
+            return Ok(Cancel::Asked);
+        }
+        Ok(self.status(id).await?.map_or(Cancel::Unknown, |(status, _)| Cancel::TooLate(status)))
+    }
+
+    /// Takes back up to 100 jobs whose lease has run out, and ends up to 100 that waited for too long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        self.shared.writer.write(Op::Sweep).await.map(|done| done.swept)
     }
 
     /// Takes back the jobs of a worker that is certainly dead, whatever their leases say.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn bury(&self, worker: &str, crash_limit: i64) -> Result<Swept, StoreError> {
-        let op = Op::Bury { worker: worker.to_owned(), crash_limit };
-        self.shared.writer.write(op).await.map(|done| done.swept)
+    pub async fn bury(&self, worker: &str) -> Result<Swept, StoreError> {
+        self.shared.writer.write(Op::Bury { worker: worker.to_owned() }).await.map(|done| done.swept)
+    }
+
+    /// Ends jobs that are still queued; gives those that were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fail_queued(&self, ids: Vec<JobId>, reason: Reason, error: &str) -> Result<Vec<JobId>, StoreError> {
+        let op = Op::FailQueued { ids, reason, error: error.to_owned() };
+        self.shared.writer.write(op).await.map(|done| done.swept.overdue)
+    }
+
+    /// Queued jobs that have been there for at least `age`, in the order of claims, after the one with `after`'s
+    /// priority and id; at most 1,000. Their ids, priorities and names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn waiting(&self, after: (i64, JobId), age: Duration) -> Result<Vec<(JobId, i64, String)>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::waiting(connection, statements, after, age))).await
     }
 
     /// How many jobs are in a status that is not terminal.
@@ -169,13 +339,85 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn unfinished(&self) -> Result<i64, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        spawned(async move { read::unfinished(&shared.readers, &shared.statements).await }).await
+        self.read(|connection, statements| Box::pin(read::unfinished(connection, statements))).await
+    }
+
+    /// Tells the others that this process is there; they believe it for `alive`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn heartbeat(&self, presence: Presence, alive: Duration) -> Result<(), StoreError> {
+        self.worker(workers::Write::Heartbeat(Box::new(presence), alive)).await.map(drop)
+    }
+
+    /// Publishes all jobspecs that a worker has, instead of those that it had before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn publish(&self, worker: &str, offers: Vec<Offer>) -> Result<(), StoreError> {
+        self.worker(workers::Write::Offers(worker.to_owned(), offers)).await.map(drop)
+    }
+
+    /// Takes a process out of the table of workers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave(&self, worker: &str) -> Result<(), StoreError> {
+        self.worker(workers::Write::Leave(worker.to_owned())).await.map(drop)
+    }
+
+    /// Forgets processes that have been silent for so long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_silent(&self, silence: Duration) -> Result<u64, StoreError> {
+        self.worker(workers::Write::Forget(silence)).await
+    }
+
+    /// Takes over what only one process does at a time; `false`: another one has it. It ends by itself after `time`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_duty(&self, worker: &str, duty: &'static str, time: Duration) -> Result<bool, StoreError> {
+        self.worker(workers::Write::Duty(worker.to_owned(), duty, time)).await.map(|moved| moved > 0)
+    }
+
+    async fn worker(&self, write: workers::Write) -> Result<u64, StoreError> {
+        self.shared.writer.write(Op::Worker(write)).await.map(|done| done.moved)
+    }
+
+    /// All processes that serve this database, and those that have been silent for a while.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn workers(&self) -> Result<Vec<Worker>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::all(connection, statements))).await
+    }
+
+    /// The jobspecs that living workers have; of each name the one of the worker that started last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements))).await
+    }
+
+    /// The names of the jobspecs that living workers have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn offered(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::offered(connection, statements))).await
     }
 
     /// Signals one waiter for every job that becomes runnable. A hint: it may be lost, so poll as well.
     pub fn work(&self) -> &Notify {
-        &self.shared.work
+        &self.shared.wake.work
+    }
+
+    /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.
+    pub fn cancels(&self) -> broadcast::Receiver<JobId> {
+        self.shared.wake.canceled.subscribe()
     }
 
     /// The key that signs download URLs of the local store; made once per database.
@@ -193,7 +435,7 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         let closing = spawned(async move {
             shared.readers.close().await;
-            shared.writer.write(Op::Close).await
+            shared.writer.close().await
         });
         if let Err(error) = closing.await {
             tracing::warn!(%error, "the database was not closed in order");
@@ -207,9 +449,66 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.unfinished().await.map(drop)
     }
+
+    /// Reads in a task of its own: a caller that is dropped leaves no connection in mid-statement behind. Tried once
+    /// more when the connection turns out to be lost.
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut AnyConnection, &'c Statements) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        spawned(async move {
+            match shared.read_once(&work).await {
+                Err(StoreError::Unavailable(_)) => shared.read_once(&work).await,
+                result => result,
+            }
+        })
+        .await
+    }
 }
 
-/// Runs `work` in a task of its own: a caller that is dropped leaves no connection in mid-statement behind.
+impl Shared {
+    async fn read_once<T>(
+        &self,
+        work: impl for<'c> Fn(&'c mut AnyConnection, &'c Statements) -> BoxFuture<'c, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let patience = self.statements.dialect.patience();
+        match tokio::time::timeout(patience, self.read_by(&mut connection, work)).await {
+            // A connection after an error is not used again.
+            Ok(Err(error)) => {
+                drop(connection.detach());
+                Err(error)
+            }
+            Ok(result) => result,
+            Err(_) => {
+                drop(connection.detach());
+                Err(StoreError::silent())
+            }
+        }
+    }
+
+    /// Behind a pooler, what belongs together has to be in one transaction.
+    async fn read_by<T>(
+        &self,
+        connection: &mut AnyConnection,
+        work: impl for<'c> Fn(&'c mut AnyConnection, &'c Statements) -> BoxFuture<'c, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.pooled {
+            return work(connection, &self.statements).await;
+        }
+        connection.execute(sqlx::raw_sql(self.statements.dialect.begin_to_read())).await?;
+        let result = work(connection, &self.statements).await?;
+        connection.execute(sqlx::raw_sql("commit")).await?;
+        Ok(result)
+    }
+}
+
+/// Runs `work` in a task of its own.
 async fn spawned<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {

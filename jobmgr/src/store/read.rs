@@ -1,19 +1,23 @@
 //! Jobs and artifacts for readers.
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyPool, Row};
+use sqlx::{AnyConnection, Row};
 
-use super::dialect::Statements;
+use super::statements::Statements;
 use super::{StoreError, logs};
-use crate::domain::job::{Artifact, Ended, Job, JobId, Progress, Reason, Status};
+use crate::domain::job::{Artifact, Attempt, AttemptEnding, Ended, Job, JobId, Progress, Reason, Status};
 
 /// The job with all that it left.
-pub(super) async fn job(readers: &AnyPool, statements: &Statements, id: JobId) -> Result<Option<Job>, StoreError> {
+pub(super) async fn job(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Option<Job>, StoreError> {
     let query = sqlx::query(&statements.job).bind(id);
-    let Some(row) = query.fetch_optional(readers).await? else { return Ok(None) };
+    let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
     let artifacts = match row.try_get::<i64, _>("artifact_count")? {
         0 => Vec::new(),
-        _ => artifacts_of(readers, statements, id).await?,
+        _ => artifacts_of(connection, statements, id).await?,
     };
     job_from(&row, id, artifacts).map(Some)
 }
@@ -36,6 +40,8 @@ fn job_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Job, St
         created_ms: row.try_get("created_at")?,
         started_ms: row.try_get("started_at")?,
         finished_ms: row.try_get("finished_at")?,
+        cancel_asked_ms: row.try_get("cancel_at")?,
+        worker: row.try_get("worker")?,
         progress: row.try_get::<Option<String>, _>("progress")?.and_then(|text| progress_from(&text)),
         ended: if status.is_terminal() { Some(ended_from(row, artifacts, broken)?) } else { None },
     })
@@ -69,18 +75,22 @@ fn ended_from(
     })
 }
 
-async fn artifacts_of(readers: &AnyPool, statements: &Statements, id: JobId) -> Result<Vec<Artifact>, StoreError> {
-    let rows = sqlx::query(&statements.artifacts_of).bind(id).fetch_all(readers).await?;
+async fn artifacts_of(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Vec<Artifact>, StoreError> {
+    let rows = sqlx::query(&statements.artifacts_of).bind(id).fetch_all(connection).await?;
     rows.iter().map(|row| artifact_from(row).map_err(StoreError::from)).collect()
 }
 
 /// One artifact.
 pub(super) async fn artifact(
-    readers: &AnyPool,
+    connection: &mut AnyConnection,
     statements: &Statements,
     id: i64,
 ) -> Result<Option<Artifact>, StoreError> {
-    let row = sqlx::query(&statements.artifact).bind(id).fetch_optional(readers).await?;
+    let row = sqlx::query(&statements.artifact).bind(id).fetch_optional(&mut *connection).await?;
     Ok(row.as_ref().map(artifact_from).transpose()?)
 }
 
@@ -99,6 +109,71 @@ fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
 }
 
 /// How many jobs are queued or started.
-pub(super) async fn unfinished(readers: &AnyPool, statements: &Statements) -> Result<i64, StoreError> {
-    Ok(sqlx::query(&statements.unfinished).fetch_one(readers).await?.try_get(0)?)
+pub(super) async fn unfinished(connection: &mut AnyConnection, statements: &Statements) -> Result<i64, StoreError> {
+    Ok(sqlx::query(&statements.unfinished).fetch_one(connection).await?.try_get(0)?)
+}
+
+/// Where the job stands, and in which attempt.
+pub(super) async fn status(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Option<(Status, i64)>, StoreError> {
+    let query = sqlx::query(&statements.status).bind(id);
+    let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
+    let word: String = row.try_get(0)?;
+    let status = Status::from_word(&word);
+    let status = status.ok_or_else(|| StoreError::Failed(format!("job {id}: status: '{word}' is no status")))?;
+    Ok(Some((status, row.try_get(1)?)))
+}
+
+/// The attempts that did not end the job.
+pub(super) async fn attempts(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Vec<Attempt>, StoreError> {
+    let rows = sqlx::query(&statements.attempts).bind(id).fetch_all(connection).await?;
+    rows.iter().map(|row| attempt_from(row, id)).collect()
+}
+
+fn attempt_from(row: &AnyRow, id: JobId) -> Result<Attempt, StoreError> {
+    let broken = |why: String| StoreError::Failed(format!("job {id}: attempts: {why}"));
+    let word: String = row.try_get(1)?;
+    let reason: Option<String> = row.try_get(5)?;
+    Ok(Attempt {
+        attempt: row.try_get(0)?,
+        ending: AttemptEnding::from_word(&word).ok_or_else(|| broken(format!("'{word}' is no ending")))?,
+        worker: row.try_get(2)?,
+        started_ms: row.try_get(3)?,
+        ended_ms: row.try_get(4)?,
+        reason: reason.and_then(|word| Reason::from_word(&word)),
+        error: row.try_get(6)?,
+        exit_code: row.try_get(7)?,
+        signal: row.try_get(8)?,
+        stdout: logs::from_column(row.try_get(9)?).map_err(broken)?,
+        stderr: logs::from_column(row.try_get(10)?).map_err(broken)?,
+    })
+}
+
+/// The jobs of a worker whose end was asked for.
+pub(super) async fn canceled(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    worker: String,
+) -> Result<Vec<(JobId, i64)>, StoreError> {
+    let rows = sqlx::query(&statements.canceled_of).bind(worker).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Queued jobs in the order of claims.
+pub(super) async fn waiting(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    (priority, id): (i64, JobId),
+    age: std::time::Duration,
+) -> Result<Vec<(JobId, i64, String)>, StoreError> {
+    let query = sqlx::query(&statements.waiting).bind(priority).bind(priority).bind(id).bind(super::millis(age));
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }

@@ -78,8 +78,9 @@ fn bind<'a>(
         }
     }
     for group in groups {
-        texts.push(claim::statement(statements, &group.claiming.scope, ""));
-        claim::bind(&mut values, group.claiming, "", group.limit())?;
+        let closed = claim::closed(&group.claiming.scope);
+        texts.push(claim::statement(statements, &group.claiming.scope, &closed));
+        claim::bind(&mut values, group.claiming, &closed, group.limit())?;
     }
     Ok((texts, values))
 }

@@ -119,7 +119,9 @@ impl Statements {
             own_end: text("select status from jobs where id = ? and epoch = ? and status <> 'started'"),
             renewable: text("select id from jobs where status = 'started' and worker = ? order by id{skip}"),
             renew: by_id("update jobs set lease_until = {now} + ?", " and status = 'started'"),
-            held: text("select id, epoch, coalesce(cancel_at, 0) from jobs where status = 'started' and worker = ?"),
+            held: text(
+                "select id, epoch, coalesce(cancel_at, 0), attempt from jobs where status = 'started' and worker = ?",
+            ),
             canceled_of: text(
                 "select id, epoch from jobs where status = 'started' and worker = ? and cancel_at is not null",
             ),

@@ -29,7 +29,7 @@ pub(super) struct Wake {
 }
 
 enum Hint {
-    Work,
+    Work(u64),
     Cancel(JobId),
 }
 
@@ -43,16 +43,22 @@ impl Wake {
     pub(super) fn by_postgres(url: &str) -> Arc<Wake> {
         let (out, hints) = mpsc::channel(CANCELS);
         let wake = Arc::new(Wake { work: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: Some(out) });
-        tokio::spawn(send(url.to_owned(), hints));
-        tokio::spawn(listen(url.to_owned(), Arc::downgrade(&wake)));
+        // Tells this process from the others.
+        let me = uuid::Uuid::new_v4().simple().to_string();
+        tokio::spawn(send(url.to_owned(), me.clone(), hints));
+        tokio::spawn(listen(url.to_owned(), me, Arc::downgrade(&wake)));
         wake
     }
 
     /// So many jobs became runnable.
     pub(super) fn work(&self, jobs: u64) {
+        self.signal(jobs);
+        self.hint(Hint::Work(jobs));
+    }
+
+    fn signal(&self, jobs: u64) {
         // More than there are slots does not help: who finds one job looks for the next.
         (0..jobs.min(64)).for_each(|_| self.work.notify_one());
-        self.hint(Hint::Work);
     }
 
     /// Somebody asked for the end of a job.
@@ -71,20 +77,20 @@ impl Wake {
 }
 
 /// Sends hints on a connection of its own; what can't be sent is lost.
-async fn send(url: String, mut hints: mpsc::Receiver<Hint>) {
+async fn send(url: String, me: String, mut hints: mpsc::Receiver<Hint>) {
     let mut connection = None;
     while let Some(first) = hints.recv().await {
         let mut cancels = Vec::new();
-        let mut work = false;
+        let mut work = 0;
         let mut next = Some(first);
         while let Some(hint) = next {
             match hint {
-                Hint::Work => work = true,
+                Hint::Work(jobs) => work += jobs,
                 Hint::Cancel(id) => cancels.push(id),
             }
             next = hints.try_recv().ok();
         }
-        let words = work.then(|| "work".to_owned()).into_iter();
+        let words = (work > 0).then(|| format!("work {work} {me}")).into_iter();
         let words: Vec<String> = words.chain(cancels.iter().map(|id| format!("cancel {id}"))).collect();
         match tokio::time::timeout(AGAIN, notify(&url, &mut connection, &words)).await {
             Ok(Ok(())) => {}
@@ -112,25 +118,27 @@ async fn notify(url: &str, slot: &mut Option<PgConnection>, words: &[String]) ->
     connection.ping().await
 }
 
-/// Passes on what other processes say; it hears this process's own hints too, and does no harm with them.
-async fn listen(url: String, wake: std::sync::Weak<Wake>) {
+/// Passes on what other processes say.
+async fn listen(url: String, me: String, wake: std::sync::Weak<Wake>) {
     while wake.strong_count() > 0 {
-        if let Err(error) = hear(&url, &wake).await {
+        if let Err(error) = hear(&url, &me, &wake).await {
             tracing::debug!(%error, "the database's notifications can't be heard; polling goes on");
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn hear(url: &str, wake: &std::sync::Weak<Wake>) -> Result<(), sqlx::Error> {
+async fn hear(url: &str, me: &str, wake: &std::sync::Weak<Wake>) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect(url).await?;
     listener.listen(CHANNEL).await?;
     loop {
         let said = listener.recv().await?;
         let Some(wake) = wake.upgrade() else { return Ok(()) };
-        match said.payload().split_once(' ') {
-            Some(("cancel", id)) => drop(id.parse().map(|id| wake.canceled.send(id))),
-            _ => wake.work.notify_waiters(),
+        let mut words = said.payload().split(' ');
+        match (words.next(), words.next().and_then(|number| number.parse().ok()), words.next()) {
+            (Some("cancel"), Some(id), _) => drop(wake.canceled.send(id)),
+            (Some("work"), Some(jobs), Some(from)) if from != me => wake.signal(u64::try_from(jobs).unwrap_or(1)),
+            _ => {}
         }
     }
 }

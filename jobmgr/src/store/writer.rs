@@ -255,7 +255,8 @@ async fn commit_all(
             Broken::Unknown(error) if !op.is_repeatable() => Err(error.clone()),
             Broken::Undone(_) | Broken::Unknown(_) => {
                 let one = commit(connection, connector, std::slice::from_ref(op)).await;
-                one.map(|mut done| done.swap_remove(0)).map_err(|(Broken::Undone(error) | Broken::Unknown(error))| error)
+                one.map(|mut done| done.swap_remove(0))
+                    .map_err(|(Broken::Undone(error) | Broken::Unknown(error))| error)
             }
         };
         results.push(result);

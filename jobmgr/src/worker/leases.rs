@@ -4,59 +4,85 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Shared, platform};
 use crate::domain::job::{Claim, JobId};
+use crate::store::{Held, Renewal};
 
 /// What is held, and since when it is known to be.
 #[derive(Default)]
 pub(super) struct Leases {
-    held: Arc<Mutex<HashMap<JobId, Held>>>,
+    held: Arc<Mutex<HashMap<JobId, Holding>>>,
 }
 
-struct Held {
+struct Holding {
     epoch: i64,
     known: Duration,
     fence: CancellationToken,
+    cancel: CancellationToken,
 }
 
 /// A held lease; renewed until this is dropped.
 pub(super) struct Hold {
-    held: Arc<Mutex<HashMap<JobId, Held>>>,
+    held: Arc<Mutex<HashMap<JobId, Holding>>>,
     id: JobId,
     epoch: i64,
     /// Cancelled when the lease is lost, or can't be known to hold any more.
     pub(super) fence: CancellationToken,
+    /// Cancelled when somebody asks for the job's end.
+    pub(super) cancel: CancellationToken,
 }
 
-fn lock(held: &Mutex<HashMap<JobId, Held>>) -> MutexGuard<'_, HashMap<JobId, Held>> {
+fn lock(held: &Mutex<HashMap<JobId, Holding>>) -> MutexGuard<'_, HashMap<JobId, Holding>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Leases {
     pub(super) fn hold(&self, claim: &Claim) -> Hold {
-        let fence = CancellationToken::new();
-        let held = Held { epoch: claim.epoch, known: platform::since_boot(), fence: fence.clone() };
-        lock(&self.held).insert(claim.id, held);
-        Hold { held: Arc::clone(&self.held), id: claim.id, epoch: claim.epoch, fence }
+        let (fence, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let known = platform::since_boot();
+        let holding = Holding { epoch: claim.epoch, known, fence: fence.clone(), cancel: cancel.clone() };
+        lock(&self.held).insert(claim.id, holding);
+        Hold { held: Arc::clone(&self.held), id: claim.id, epoch: claim.epoch, fence, cancel }
+    }
+
+    /// How many are held.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.held).len()
     }
 
     fn claims(&self) -> Vec<(JobId, i64)> {
         lock(&self.held).iter().map(|(id, held)| (*id, held.epoch)).collect()
     }
 
-    /// `asked`: those that were to be renewed at `when`; `kept`: those that were.
-    fn settle(&self, asked: &[(JobId, i64)], kept: &[JobId], when: Duration) {
+    /// `asked`: what was held at `when`, when the renewal was asked for.
+    fn settle(&self, asked: &[(JobId, i64)], renewal: &Renewal, when: Duration) {
         let mut held = lock(&self.held);
         for (id, epoch) in asked {
-            match held.get_mut(id) {
-                Some(one) if one.epoch != *epoch => {}
-                Some(one) if kept.contains(id) => one.known = when,
-                Some(one) => one.fence.cancel(),
-                None => {}
+            let Some(holding) = held.get_mut(id).filter(|holding| holding.epoch == *epoch) else { continue };
+            match renewal.held.iter().find(|row| (row.id, row.epoch) == (*id, *epoch)) {
+                None => holding.fence.cancel(),
+                Some(row) => {
+                    if renewal.renewed.contains(id) {
+                        holding.known = when;
+                    }
+                    if row.canceled {
+                        holding.cancel.cancel();
+                    }
+                }
             }
+        }
+    }
+
+    /// Somebody asked for the end of a job; of which claim is not said by a signal.
+    fn cancel(&self, id: JobId, epoch: Option<i64>) {
+        if let Some(holding) = lock(&self.held).get(&id)
+            && epoch.is_none_or(|epoch| epoch == holding.epoch)
+        {
+            holding.cancel.cancel();
         }
     }
 
@@ -83,17 +109,69 @@ impl Drop for Hold {
 /// Renews every sixth of a lease.
 pub(super) async fn renew(shared: Arc<Shared>) {
     let lease = shared.parts.config.lease;
+    let mut unknown = Vec::new();
     loop {
         tokio::time::sleep(lease / 6).await;
         let claims = shared.leases.claims();
-        if !claims.is_empty() {
-            let when = platform::since_boot();
-            match tokio::time::timeout(lease / 6, shared.parts.store.renew(claims.clone(), lease)).await {
-                Ok(Ok(kept)) => shared.leases.settle(&claims, &kept, when),
-                Ok(Err(error)) => warn!(%error, "can't renew leases"),
-                Err(_) => warn!("can't renew leases: the database does not answer"),
+        let when = platform::since_boot();
+        // Also where nothing is held: the answer to a claim may have been lost.
+        match tokio::time::timeout(lease / 6, shared.parts.store.renew(&shared.root.id, lease)).await {
+            Ok(Ok(renewal)) => {
+                shared.leases.settle(&claims, &renewal, when);
+                unknown = give_back(&shared, &renewal, &unknown).await;
             }
+            Ok(Err(error)) => warn!(%error, "can't renew leases"),
+            Err(_) => warn!("can't renew leases: the database does not answer"),
         }
         shared.leases.fence_stale(lease);
+    }
+}
+
+/// Gives up leases that were not renewed for too long, also while a renewal hangs.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let lease = shared.parts.config.lease;
+    loop {
+        tokio::time::sleep(lease / 12).await;
+        shared.leases.fence_stale(lease);
+    }
+}
+
+/// Gives back what was held without anybody knowing last time and is so still; the rest is looked at next time.
+async fn give_back(shared: &Shared, renewal: &Renewal, before: &[Held]) -> Vec<Held> {
+    let claims = shared.leases.claims();
+    let known = |row: &Held| claims.contains(&(row.id, row.epoch));
+    let mut unknown = Vec::new();
+    for row in renewal.held.iter().filter(|row| !known(row)) {
+        let again = before.iter().any(|one| (one.id, one.epoch) == (row.id, row.epoch));
+        if again && shared.parts.store.give_back(&shared.root.id, *row).await.is_ok() {
+            warn!(job = row.id, "gave back a job whose claim was not answered");
+        } else {
+            unknown.push(*row);
+        }
+    }
+    unknown
+}
+
+/// Ends jobs on request: at once where a signal tells of it, else within the poll interval.
+pub(super) async fn cancel(shared: Arc<Shared>) {
+    let mut told = shared.parts.store.cancels();
+    loop {
+        tokio::select! {
+            id = told.recv() => match id {
+                Ok(id) => shared.leases.cancel(id, None),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            () = tokio::time::sleep(shared.parts.config.poll) => look_for_canceled(&shared).await,
+        }
+    }
+}
+
+async fn look_for_canceled(shared: &Shared) {
+    if shared.leases.count() == 0 {
+        return;
+    }
+    if let Ok(canceled) = shared.parts.store.canceled(&shared.root.id).await {
+        canceled.into_iter().for_each(|(id, epoch)| shared.leases.cancel(id, Some(epoch)));
     }
 }

@@ -1,0 +1,75 @@
+//! Bringing tables up to date, once, whoever starts first.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, Connection, SqlSafeStr};
+
+use super::Place;
+use crate::store::StoreError;
+use crate::store::dialect::Dialect;
+
+/// Held while PostgreSQL's tables are changed; any number that nobody else uses.
+const LOCK: i64 = 0x6a6f_626d_6772;
+
+fn migrations(dialect: Dialect) -> Vec<Migration> {
+    let files: &[(i64, &str, &'static str)] = match dialect {
+        Dialect::Sqlite => &[
+            (1, "queue", include_str!("../../../migrations/sqlite/0001_queue.sql")),
+            (2, "workers", include_str!("../../../migrations/sqlite/0002_workers.sql")),
+        ],
+        Dialect::Postgres => &[(2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql"))],
+        Dialect::Mysql => &[(2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql"))],
+    };
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    files.iter().map(migration).collect()
+}
+
+/// Several processes may start at once: who comes second finds the work done when it tries again.
+pub(super) async fn run(connection: &mut AnyConnection, place: &Place) -> Result<(), StoreError> {
+    let mut tries = 0;
+    loop {
+        let error = match once(connection, place.dialect).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match error {
+            MigrateError::VersionMissing(found) => return Err(newer(place, found)),
+            error if tries == 20 => return Err(place.unusable(&error)),
+            // MySQL keeps what a migration did before it was cut short; done again, it goes on from there.
+            MigrateError::Dirty(version) if place.dialect == Dialect::Mysql => {
+                let forget = sqlx::query("delete from _sqlx_migrations where version = ? and success = false");
+                forget.bind(version).execute(&mut *connection).await?;
+            }
+            _ => {}
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(20 * tries + fastrand::u64(0..20))).await;
+    }
+}
+
+async fn once(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), MigrateError> {
+    let mut migrator = Migrator::with_migrations(migrations(dialect));
+    if dialect != Dialect::Postgres {
+        return migrator.run(&mut *connection).await;
+    }
+    // A lock of the transaction, not of the session: behind a pooler the session may be another one next time.
+    migrator.set_locking(false);
+    let mut transaction = connection.begin().await?;
+    let lock = sqlx::query("select 1 from (select pg_advisory_xact_lock($1)) as locked").bind(LOCK);
+    lock.execute(&mut *transaction).await?;
+    migrator.run(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+fn newer(place: &Place, found: i64) -> StoreError {
+    let newest = migrations(place.dialect).last().map_or(0, |migration| migration.version);
+    StoreError::Unusable(format!(
+        "{} has tables of version {found}, made by a newer jobmgr; this one (jobmgr {}) knows version {newest}: start \
+         the newer jobmgr, or name another database in [Database] URL",
+        place.name,
+        env!("CARGO_PKG_VERSION"),
+    ))
+}

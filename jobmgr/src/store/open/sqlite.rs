@@ -1,0 +1,56 @@
+//! A SQLite file.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{AnyConnection, Row};
+
+use super::{Place, READERS};
+use crate::store::dialect::Dialect;
+use crate::store::{StoreError, filesystem};
+
+/// The oldest SQLite that keeps a WAL database whole when several processes use it.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+pub(super) async fn connect(url: &str) -> Result<(Place, AnyConnection), StoreError> {
+    let file = file(url)?;
+    filesystem::check(&file)?;
+    let place = Place {
+        dialect: Dialect::Sqlite,
+        url: format!("sqlite:{}?mode=rwc", in_url(&file)),
+        name: file.display().to_string(),
+        pooled: false,
+        readers: READERS,
+    };
+    let options = place.options()?;
+    filesystem::make_private(&file)?;
+    let mut connection = super::connect(&options, place.dialect).await.map_err(|error| place.unusable(&error))?;
+    check_version(&mut connection).await?;
+    Ok((place, connection))
+}
+
+/// The file as sqlx reads it back from a URL.
+fn in_url(file: &Path) -> String {
+    let path = file.display().to_string();
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace('\\', "/")
+}
+
+/// The file that a URL names.
+fn file(url: &str) -> Result<PathBuf, StoreError> {
+    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    match path {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(StoreError::Unusable(format!(
+            "[Database] URL = \"{url}\": it has to be \"sqlite:FILE\", \"postgres://...\" or \"mysql://...\""
+        ))),
+    }
+}
+
+async fn check_version(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let version: String = sqlx::query("select sqlite_version()").fetch_one(connection).await?.try_get(0)?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!("SQLite {version} can damage a database in WAL mode; 3.51.3 or newer is needed")))
+}
