@@ -64,12 +64,11 @@ fn unusable(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
 
 /// The file that `[Database] URL` names.
 fn sqlite_file(config: &config::Database) -> Result<PathBuf, StoreError> {
-    let url = config.url.as_deref().unwrap_or("sqlite:jobmgr.db");
-    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-    match path {
+    match config.url().strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
         _ => Err(StoreError::Unusable(format!(
-            "[Database] URL = \"{url}\": this version serves SQLite, so it has to be \"sqlite:FILE\""
+            "[Database] {}: this version serves SQLite, so set URL = \"sqlite:FILE\"",
+            config.describe()
         ))),
     }
 }

@@ -122,7 +122,8 @@ fn default_on() -> Vec<String> {
     reasons.map(|reason| reason.as_str().to_owned()).into()
 }
 
-/// The reasons that a job can cause, for the schema alone, as [`TypeName`].
+// For the schema alone, as TypeName.
+/// Why a job failed.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case", inline)]
 #[allow(dead_code)]
