@@ -78,15 +78,15 @@ pub(super) struct Jobspec {
     /// Whether the job is run again when its worker died while it ran. false for jobs that must not begin twice.
     #[serde(default = "yes")]
     pub rerun_after_crash: bool,
-    /// How long ended jobs are kept, such as "30d". Default: as [Retention] in config.toml says.
+    /// How long ended jobs are kept, such as "30d". Default: as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep: Option<Duration>,
-    /// How long failed jobs are kept. Default: Keep of this jobspec, else as [Retention] in config.toml says.
+    /// How long failed jobs are kept. Default: Keep of this jobspec, else as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_failed: Option<Duration>,
-    /// How long artifacts are kept, at most as long as their job. Default: as [Retention] in config.toml says.
+    /// How long artifacts are kept, at most as long as their job. Default: as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_artifacts: Option<Duration>,
