@@ -53,8 +53,7 @@ fn jobspecs(config: &Config) -> bool {
 async fn database(config: &Config) -> Result<String, String> {
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let unfinished = store.unfinished().await.map_err(|error| error.to_string())?;
-    let url = config.database.url.as_deref().unwrap_or("sqlite:jobmgr.db");
-    Ok(format!("{url}, {unfinished} jobs queued or started"))
+    Ok(format!("{}, {unfinished} jobs queued or started", config.database.describe()))
 }
 
 async fn store(config: &Config) -> Result<String, String> {

@@ -7,14 +7,14 @@ use super::*;
 use crate::domain::settings::Document;
 
 /// Loads this text with these variables.
-fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+pub(super) fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(FILE), text).unwrap();
     let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::load(dir.path(), env).map_err(|error| error.to_string())
 }
 
-fn problem(text: &str) -> String {
+pub(super) fn problem(text: &str) -> String {
     load(text, &[]).unwrap_err()
 }
 
@@ -51,6 +51,7 @@ fn every_section_is_read() {
         Jobspecs = "specs"
         [Database]
         URL = "sqlite:x.db"
+        MaxConnections = 1000
         [Storage]
         URL = "s3://bucket/prefix"
         Options = { endpoint = "http://x", Mixed = "y" }
@@ -59,6 +60,14 @@ fn every_section_is_read() {
         TempDir = "/var/tmp"
         KeepFailed = "1h"
         MaxLogBytes = "2 KiB"
+        Name = "gpu-machine"
+        Labels = ["gpu", "os=linux"]
+        [Retention]
+        Keep = "30d"
+        KeepFailed = "2w"
+        KeepArtifacts = "1d12h"
+        MaxArtifactBytes = "1KiB"
+        Every = "5m"
         "#,
         &[],
     )
@@ -72,6 +81,17 @@ fn every_section_is_read() {
     assert_eq!((config.worker.concurrency, config.worker.max_log_bytes), (4, 2048));
     assert_eq!((config.worker.keep_failed, config.worker.poll), (Duration::from_secs(3600), Duration::from_secs(1)));
     assert_eq!(config.worker.temp_dir, Some(PathBuf::from("/var/tmp")));
+    assert_eq!((config.worker.name.as_deref(), config.worker.labels.len()), (Some("gpu-machine"), 2));
+    let [day, hour] = [86_400, 3600].map(Duration::from_secs);
+    let expected = Retention {
+        keep: Some(30 * day),
+        keep_failed: Some(14 * day),
+        keep_artifacts: Some(36 * hour),
+        max_artifact_bytes: Some(1024),
+        every: hour / 12,
+        grace: hour,
+    };
+    assert_eq!(config.retention, expected);
 }
 
 #[test]
@@ -146,6 +166,28 @@ fn mistakes_of_the_file_name_line_and_remedy() {
         ("[Worker]\nMaxLogBytes = '1 GiBi'", "'MaxLogBytes': '1 GiBi' is not a size; use a number of bytes, or"),
         ("[Worker]\nMaxLogBytes = -1", "'MaxLogBytes': must not be negative"),
         ("[Worker]\nMaxLogBytes = '9999999TiB'", "is not a size"),
+        ("[Worker]\nName = ''", "config.toml, line 2, column 8: 'Name': '' can't be a worker's name; use 1 to 100"),
+        ("[Worker]\nName = 'a b'", "'Name': 'a b' can't be a worker's name"),
+        ("[Worker]\nName = \"a\\u0007\"", "'Name': 'a\\u{7}' can't be a worker's name"),
+        (
+            "[Worker]\nLabels = ['gpu', 'a b']",
+            "config.toml, line 2, column 10: 'Labels': 'a b' is not a label; use up to",
+        ),
+        ("[Worker]\nLabels = ['gpu', 'gpu']", "'Labels': 'gpu' is there twice"),
+        ("[Worker]\nLabels = 'gpu'", "'Labels' must be an array"),
+        ("[Retention]\nKeep = '0d'", "'Keep': must be more than 0, and is '0d'; leave it out to keep for ever"),
+        ("[Retention]\nKeepFailed = '-1d'", "'KeepFailed': must not be negative, and is '-1d'"),
+        ("[Retention]\nKeepArtifacts = '1y'", "'KeepArtifacts': '1y' is not an age; use a number with its unit, such"),
+        (
+            "[Retention]\nKeep = 30",
+            "'Keep': invalid type: integer `30`, expected a number with its unit, such as \"30d\"",
+        ),
+        ("[Retention]\nMaxArtifactBytes = 0", "'MaxArtifactBytes': must be more than 0, and is 0; leave it out"),
+        ("[Retention]\nMaxArtifactBytes = 'much'", "'MaxArtifactBytes': 'much' is not a size"),
+        ("[Retention]\nEvery = '0s'", "'Every': must be 1s to 168h0m0s, and is 0s"),
+        ("[Retention]\nEvery = '169h'", "'Every': must be 1s to 168h0m0s, and is 169h0m0s"),
+        ("[Retention]\nEvery = '1d'", "'Every': time: unknown unit \"d\" in duration \"1d\""),
+        ("[Retention]\nGrace = '999ms'", "config.toml, line 2, column 9: 'Grace': must be at least 1s, and is 999ms"),
         ("[Server]\nMaxConnections = 0", "'MaxConnections': must be 1 to 1000000"),
         ("[Server]\nJobspecs = ''", "'Jobspecs' is empty"),
         ("[Server]\nHosts = ['http://x/']", "'Hosts': 'http://x/' is not a host's name"),
@@ -173,7 +215,10 @@ fn mistakes_of_variables_name_them() {
         ("JOBMGR_WORKER__CONCURRENCY", "many", "'many' is not a whole number"),
         ("JOBMGR_WORKER__CONCURRENCY", "0", "'Concurrency': must be 1 to 1024, and is 0"),
         ("JOBMGR_STORAGE__OPTIONS", "x", "is a section; name one of its keys"),
-        ("JOBMGR_DATABASE__HOST", "db", "'Host': MySQL is not supported by this version yet"),
+        ("JOBMGR_DATABASE__HOST", "db", "key 'Username' is missing; [Database] needs all of Host, Username, Database"),
+        ("JOBMGR_DATABASE__TLS", "verify", "'TLS': is for a server, and this is an SQLite file"),
+        ("JOBMGR_WORKER__LABELS", "gpu, os=", "'Labels': 'os=' is not a label"),
+        ("JOBMGR_RETENTION__KEEP", "30", "'Keep': '30' is not an age"),
     ];
     for (name, value, expected) in table {
         let problem = problem_of(name, value);
@@ -235,25 +280,7 @@ fn other_machines_are_let_in_only_when_it_is_meant() {
 }
 
 #[test]
-fn other_databases_are_refused_and_passwords_never_shown() {
-    let original = "[Database]\nHost = 'localhost'\nUsername = 'jobmgr'\nPassword = 'hunter2'\nDatabase = 'jobmgr'";
-    assert_eq!(
-        problem(original),
-        "config.toml, line 2, column 8: 'Host': MySQL is not supported by this version yet; remove [Database], or set \
-         URL = \"sqlite:jobmgr.db\""
-    );
-    let urls =
-        ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h/d", "postgresql://u:hunter2@h/d", "hunter2", "sqlite:"];
-    for url in urls {
-        let problem = problem(&format!("[Database]\nURL = '{url}'"));
-        assert!(
-            problem.starts_with("config.toml, line 2, column 7: 'URL': ") && problem.contains("sqlite:"),
-            "{problem}"
-        );
-        assert!(!problem.contains("hunter2"), "{problem}");
-    }
-    // URL wins over what is left of the original's keys.
-    assert!(load(&format!("{original}\nURL = 'sqlite:x.db'"), &[]).is_ok());
+fn secrets_of_the_wrong_type_are_never_shown() {
     for wrong in [
         "[Database]\nPassword = 31337",
         "[Storage.Options]\nsecret_access_key = 31337",
@@ -274,12 +301,15 @@ fn one_place_for_artifacts() {
 #[test]
 fn debug_output_has_no_secrets() {
     let text = "[AWS]\nAccessKeyID = 'a'\nSecretAccessKey = 'hunter2'\nRegion = 'c'\nArtifactsBucket = 'd'\n\
-        [Database]\nURL = 'sqlite:hunter2'\nPassword = 'hunter2'\n[Storage.Options]\nsecret_access_key = 'hunter2'";
+        [Database]\nURL = 'sqlite:hunter2'\n[Storage.Options]\nsecret_access_key = 'hunter2'";
     let shown = format!("{:?}", load(text, &[]).unwrap());
     assert!(
         !shown.contains("hunter2") && shown.contains("secret_access_key") && shown.contains("sqlite:***"),
         "{shown}"
     );
+    let server = "[Database]\nHost = 'db'\nUsername = 'u'\nPassword = 'hunter2'\nDatabase = 'd'";
+    let shown = format!("{:?}", load(server, &[]).unwrap());
+    assert!(!shown.contains("hunter2") && shown.contains("\"db\""), "{shown}");
 }
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");

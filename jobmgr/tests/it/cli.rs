@@ -41,7 +41,8 @@ fn a_mistake_in_the_configuration_is_one_line_with_key_place_and_remedy() {
         ("[Storage]\nURL = \"file:config.toml\"", &["config.toml", "[Storage] URL"]),
         ("[Storage]\nURL = \"memory:\"\n[AWS]\nRegion = \"r\"", &["line 3", "AWS"]),
         ("[Database]\nURL = \"sqlite:nowhere/x.db\"", &["[Database] URL", "nowhere", "make it"]),
-        ("[Database]\nURL = \"postgres://x\"", &["line 2, column 7", "'URL'", "sqlite:"]),
+        ("[Database]\nURL = \"postgres://x\"", &["line 2, column 7", "'URL'", "names no database"]),
+        ("[Database]\nURL = \"oracle://x\"", &["line 2, column 7", "'URL'", "sqlite:", "postgres:", "mysql:"]),
         ("[Worker\n", &["config.toml, line 1, column 8", "expected `]`"]),
     ] {
         assert_refused(&Home::new(config), &[("JOBMGR_SERVER__LISTEN", "127.0.0.1:0")], words);
@@ -65,10 +66,10 @@ fn a_mistake_in_the_environment_names_the_variable() {
 }
 
 #[test]
-fn the_originals_mysql_section_is_refused_with_a_way_out() {
-    let section = "[Database]\nHost = \"localhost\"\nUsername = \"j\"\nPassword = \"secret\"\nDatabase = \"d\"";
+fn the_originals_mysql_section_needs_its_keys_and_shows_no_password() {
+    let section = "[Database]\nHost = \"localhost\"\nUsername = \"j\"\nPassword = \"secret\"";
     let home = Home::new(section);
-    assert_refused(&home, &[], &["config.toml, line 2", "'Host'", "MySQL is not supported", "sqlite:jobmgr.db"]);
+    assert_refused(&home, &[], &["config.toml, line 2", "key 'Database' is missing", "or URL"]);
     let output = jobmgr(&home, &["serve"], &[]);
     assert!(!text(&output.stderr).contains("secret"));
 }

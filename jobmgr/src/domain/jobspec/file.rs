@@ -78,15 +78,15 @@ pub(super) struct Jobspec {
     /// Whether the job is run again when its worker died while it ran. false for jobs that must not begin twice.
     #[serde(default = "yes")]
     pub rerun_after_crash: bool,
-    /// How long ended jobs are kept, such as "30d". Default: as [Retention] in config.toml says.
+    /// How long ended jobs are kept, such as "30d". Default: as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep: Option<Duration>,
-    /// How long failed jobs are kept. Default: Keep of this jobspec, else as [Retention] in config.toml says.
+    /// How long failed jobs are kept. Default: Keep of this jobspec, else as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_failed: Option<Duration>,
-    /// How long artifacts are kept, at most as long as their job. Default: as [Retention] in config.toml says.
+    /// How long artifacts are kept, at most as long as their job. Default: as Retention in config.toml says.
     #[serde(default, with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_artifacts: Option<Duration>,
@@ -122,7 +122,8 @@ fn default_on() -> Vec<String> {
     reasons.map(|reason| reason.as_str().to_owned()).into()
 }
 
-/// The reasons that a job can cause, for the schema alone, as [`TypeName`].
+// For the schema alone, as TypeName.
+/// Why a job failed.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case", inline)]
 #[allow(dead_code)]

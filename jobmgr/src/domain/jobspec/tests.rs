@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::job::Reason;
 
 fn parse(text: &str) -> Jobspec {
     Jobspec::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake}"))
@@ -56,6 +57,14 @@ fn every_key_is_read() {
         KillGrace = "200ms"
         Executor = "docker"
         Priority = 7
+        Requires = ["gpu", "os=linux"]
+        MaxRunning = 2
+        QueueTimeout = "1h"
+        Retry = { Max = 3, Backoff = "1m", On = ["timeout", "unkillable"] }
+        RerunAfterCrash = false
+        Keep = "30d"
+        KeepFailed = "2w"
+        KeepArtifacts = "12h"
         [Env]
         lower = "a"
         [Options]
@@ -89,6 +98,40 @@ fn every_key_is_read() {
     assert_eq!(message.description.as_deref(), Some("what to say"));
     assert_eq!(style.kind, ParameterType::Enum(vec!["plain".into(), "2".into()]));
     assert!(style.optional && !message.optional);
+    let [minute, hour] = [60, 3600].map(Duration::from_secs);
+    assert_eq!((spec.requires.as_slice(), spec.max_running), (&["gpu".to_owned(), "os=linux".to_owned()][..], Some(2)));
+    assert_eq!((spec.queue_timeout, spec.rerun_after_crash), (Some(hour), false));
+    let retry = Retry { max: 3, backoff: minute, on: vec![Reason::Timeout, Reason::Unkillable] };
+    assert_eq!(spec.retry, Some(retry));
+    let kept = [spec.keep, spec.keep_failed, spec.keep_artifacts];
+    assert_eq!(kept, [720, 336, 12].map(|hours| Some(hour * hours)));
+}
+
+#[test]
+fn a_retry_needs_only_its_number() {
+    let on = vec![Reason::ExitCode, Reason::Signal, Reason::Timeout, Reason::ExecutorError];
+    let expected = Retry { max: 1, backoff: Duration::from_secs(10), on };
+    assert_eq!(parse("Command = 'x'\n[Retry]\nMax = 1").retry, Some(expected));
+    assert_eq!(parse("Command = 'x'\nRetry = { max = 100, backoff = '0s' }").retry.unwrap().backoff, Duration::ZERO);
+}
+
+#[test]
+fn the_reasons_for_a_retry_are_those_of_the_schema() {
+    let known = schema()["definitions"]["Retry"]["properties"]["On"]["items"].to_string();
+    for reason in Reason::ALL {
+        let listed = known.contains(&format!("\"{}\"", reason.as_str()));
+        assert_eq!(listed, retry::REASONS.contains(&reason), "{reason:?} {known}");
+    }
+}
+
+#[test]
+fn workers_have_what_a_jobspec_requires() {
+    let spec = parse("Command = 'x'\nRequires = ['gpu', 'os=linux']");
+    let labels = |list: &[&str]| list.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
+    assert_eq!(spec.matches(&labels(&["os=linux", "arm", "gpu"])), Ok(()));
+    assert_eq!(spec.matches(&labels(&["os=windows", "gpu"])), Err("label os=linux is missing".to_owned()));
+    assert_eq!(spec.matches(&[]), Err("labels gpu, os=linux are missing".to_owned()));
+    assert_eq!(parse("Command = 'x'").matches(&[]), Ok(()));
 }
 
 #[test]
@@ -148,6 +191,33 @@ fn values_that_cannot_serve_are_refused() {
         ("Env = { jobmgr_parameter_n = 'x' }", "can't be set in Env"),
         ("Env = { A = \"\\u0000\" }", "must not contain a NUL byte"),
         ("Options = { x = [nan] }", "must be a finite number"),
+        ("Requires = ['gpu', 'a b']", "line 2, column 20: 'Requires': 'a b' is not a label; use up to 100 of"),
+        ("Requires = ['gpu', 'gpu']", "line 2, column 20: 'Requires': 'gpu' is there twice"),
+        ("Requires = 'gpu'", "'Requires' must be an array"),
+        ("MaxRunning = 0", "'MaxRunning' must be 1 to 1000000, and is 0; leave it out for no limit"),
+        ("MaxRunning = -1", "'MaxRunning' must be 1 to 1000000, and is -1"),
+        ("MaxRunning = 1000001", "'MaxRunning' must be 1 to 1000000"),
+        ("QueueTimeout = '0'", "'QueueTimeout' must be more than 0s, and is 0s; leave it out to wait for ever"),
+        ("QueueTimeout = '-1s'", "'QueueTimeout' must be more than 0s, and is -1s"),
+        ("QueueTimeout = '1d'", "'QueueTimeout': time: unknown unit \"d\" in duration \"1d\""),
+        ("Retry = 3", "'Retry' must be a table"),
+        ("Retry = {}", "'Retry': key 'Max' is missing"),
+        ("Retry = { Max = 0 }", "line 2, column 17: 'Max' must be 1 to 100, and is 0; leave out Retry"),
+        ("Retry = { Max = 101 }", "'Max' must be 1 to 100, and is 101"),
+        ("Retry = { Max = 1, Backof = '1s' }", "unknown key 'Backof'; did you mean 'Backoff'?"),
+        ("Retry = { Max = 1, Backoff = '24h1s' }", "'Backoff' must be 0s to 24h0m0s, and is 24h0m1s"),
+        ("Retry = { Max = 1, Backoff = '-1s' }", "'Backoff': must not be negative, and is -1s"),
+        ("Retry = { Max = 1, On = [] }", "'On' is empty; leave it out, or name the reasons"),
+        ("Retry = { Max = 1, On = ['timeout', 'timeout'] }", "line 2, column 37: 'On': 'timeout' is there twice"),
+        (
+            "Retry = { Max = 1, On = ['canceled'] }",
+            "line 2, column 26: 'On': 'canceled' is not a reason that a job can cause; use exit_code, signal, timeout, \
+             executor_error, artifact_limit, unkillable",
+        ),
+        ("RerunAfterCrash = 'no'", "'RerunAfterCrash': invalid type: string \"no\", expected true or false"),
+        ("Keep = '0s'", "'Keep': must be more than 0, and is '0s'; leave it out to keep for ever"),
+        ("KeepFailed = '1y'", "'KeepFailed': '1y' is not an age; use a number with its unit, such as \"30d\""),
+        ("KeepArtifacts = 5", "'KeepArtifacts': invalid type: integer `5`, expected a number with its unit"),
     ];
     for (line, expected) in table {
         let mistake = mistake_in(line);

@@ -83,6 +83,7 @@ async fn what_is_no_database_is_refused() {
     assert!(error.contains("text.db") && error.contains("[Database]"), "{error}");
     let error = refused(&database(&dir.path().join("nowhere/x.db"))).await;
     assert!(error.contains("nowhere") && error.contains("does not exist"), "{error}");
-    let error = refused(&Database { url: Some("oracle:x".into()), ..Database::default() }).await;
-    assert!(error.contains("oracle:x") && error.contains("sqlite:FILE"), "{error}");
+    // A URL may hold a password.
+    let error = refused(&Database { url: Some("oracle:hunter2".into()), ..Database::default() }).await;
+    assert!(!error.contains("hunter2") && error.contains("sqlite:FILE"), "{error}");
 }

@@ -10,6 +10,9 @@ use url::Url;
 use super::check::{Wrong, within};
 use super::{Database, Tls};
 
+#[cfg(test)]
+mod tests;
+
 /// The file when nothing is named.
 const DEFAULT_FILE: &str = "jobmgr.db";
 
@@ -239,6 +242,10 @@ fn server(url: &Url) -> Result<(), String> {
     let is_known =
         |name: &str| known.contains(&name) || is_postgres && (name == "options" || name.starts_with("options["));
     if let Some((name, _)) = url.query_pairs().find(|(name, _)| !is_known(name)) {
+        // What follows a ? in a password is no name to show.
+        if url.query().is_some_and(|query| query.contains('@')) {
+            return Err("has a '?' before an '@'; in a password they are written %3F and %40".to_owned());
+        }
         let known = known.join(", ");
         return Err(format!("has the unknown parameter '{}'; known are {known}", name.escape_debug()));
     }
@@ -246,8 +253,10 @@ fn server(url: &Url) -> Result<(), String> {
         return Err("names no host".to_owned());
     }
     let path = url.path().trim_start_matches('/');
-    if path.contains('/') {
-        return Err("has more than one name after the host; a / in a name or a password is written %2F".to_owned());
+    if path.contains(['/', '@']) {
+        return Err(
+            "has more than a name after the host; in a name or a password, / is written %2F and @ is %40".to_owned()
+        );
     }
     if path.is_empty() && !in_query(&["dbname"]) {
         return Err("names no database; it ends in /DATABASE".to_owned());
