@@ -14,6 +14,8 @@ pub mod domain;
 pub mod http;
 /// The folder of jobspecs.
 pub mod jobspecs;
+/// The machine that this process runs on.
+pub mod machine;
 /// The child process that runs jobs, and the worker's end of the line to it.
 pub mod runner;
 /// The queue and everything that is remembered; the only room that names sqlx.

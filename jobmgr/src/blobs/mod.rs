@@ -29,6 +29,9 @@ mod upload;
 pub use errors::BlobError;
 pub use upload::{Shown, Uploaded};
 
+/// The object that names the store.
+const IDENTITY: &str = "store-id";
+
 /// A handle to the object store; cheap to clone.
 #[derive(Clone)]
 pub struct Blobs(Arc<Inner>);
@@ -218,6 +221,27 @@ impl Blobs {
             return Err(BlobError::Unusable(format!("{} gives back other bytes than it was given", self.0.place)));
         }
         Ok(())
+    }
+
+    /// Which store this is: the same for everybody who uses it, another one for every other store. A small object in
+    /// it says so; made where it is not there yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn identity(&self) -> Result<String, BlobError> {
+        for _ in 0..3 {
+            match self.get(IDENTITY, None).await {
+                Ok(bytes) => {
+                    let bytes: Vec<Bytes> = bytes.try_collect().await?;
+                    return Ok(String::from_utf8_lossy(&bytes.concat()).trim().to_owned());
+                }
+                Err(BlobError::Missing(_)) => {}
+                Err(error) => return Err(error),
+            }
+            // Somebody else may do the same; whoever is last is right.
+            self.put_bytes(IDENTITY, format!("{}\n", uuid::Uuid::new_v4()).into()).await?;
+        }
+        Err(BlobError::Unusable(format!("{} does not keep the object '{IDENTITY}'", self.0.place)))
     }
 
     /// Where objects go, for people, without secrets.

@@ -71,7 +71,7 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
         tap: Some(show(bar.clone())),
     };
     let worker = Worker::start(parts).await?;
-    let new = NewJob { name: what.name, parameters, priority: spec.priority, user_id: 1 };
+    let new = NewJob { name: what.name, parameters, priority: spec.priority, user_id: 1, queue_timeout: None };
     let id = store.submit(new).await.map_err(|error| error.to_string())?;
     let force = CancellationToken::new();
     let job = tokio::select! {

@@ -8,6 +8,8 @@ pub mod duration;
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.
 pub mod jobspec;
+/// Where the objects of a job are in the store.
+pub mod keys;
 /// Labels: what workers are and have, and what jobs require.
 pub mod labels;
 /// Parameter values, and the environment that they become.

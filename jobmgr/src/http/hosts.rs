@@ -33,7 +33,7 @@ impl Hosts {
     /// The loopback names, IP literals, the machine's own name and `further` ones.
     pub fn new(further: &[String]) -> Self {
         let names = further.iter().map(String::as_str).map(without_port).map(without_dot).map(str::to_owned);
-        let names = names.chain(machine_name()).filter(|name| !name.is_empty()).collect();
+        let names = names.chain(crate::machine::name()).filter(|name| !name.is_empty()).collect();
         Self { names }
     }
 
@@ -130,17 +130,6 @@ fn shown(name: &str) -> String {
     name.chars().take(100).collect()
 }
 
-#[cfg(windows)]
-fn machine_name() -> Option<String> {
-    std::env::var("COMPUTERNAME").ok()
-}
-
-#[cfg(not(windows))]
-fn machine_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use poem::http::HeaderValue;
@@ -175,7 +164,7 @@ mod tests {
         ] {
             assert_eq!(check(host, None), Ok(()), "{host}");
         }
-        let own = machine_name().unwrap();
+        let own = crate::machine::name().unwrap();
         assert_eq!(check(&own, None), Ok(()), "{own}");
     }
 

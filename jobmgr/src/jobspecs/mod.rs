@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use crate::domain::jobspec::{ExecutorCheck, Jobspec};
+use crate::domain::jobspec::{About, ExecutorCheck, Jobspec};
 
 #[cfg_attr(windows, path = "windows.rs")]
 #[cfg_attr(not(windows), path = "linux.rs")]
@@ -107,6 +107,11 @@ impl Jobspecs {
         let answer = answer.map(Arc::new).map_err(|text| format!("{}: {text}", path.display()));
         self.keep(name, looks, &answer);
         answer
+    }
+
+    /// What is to be known of a job of this name before it is run; the usual where there is no such jobspec.
+    pub fn about(&self, name: &str) -> About {
+        self.get(name).map_or_else(|_| About::default(), |jobspec| About::of(&jobspec))
     }
 
     /// All jobspecs by name, each with what [`get`](Self::get) says about it. Hidden files and those whose names do

@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::leases::Hold;
 use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::{Directory, Spare};
 use super::{Shared, given};
-use crate::domain::job::{Claim, Ended, Finish, Log, Reason};
+use crate::domain::job::{Claim, Ended, Failure, Finish, Log, Reason};
+use crate::domain::keys;
 use crate::runner::Runner;
+use crate::store::Worker;
 
 /// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest such pause: `AGAIN` doubled so often.
 const DOUBLINGS: u32 = 9;
+
+/// How long a job waits for a worker that has its jobspec.
+pub(super) const UNKNOWN: Duration = Duration::from_secs(10);
 
 /// How an attempt ended, for the queue.
 pub(super) enum Ending {
@@ -23,6 +29,8 @@ pub(super) enum Ending {
     Finish(Box<Finish>),
     /// It could not be run now, or the worker ends: queued again, not counted.
     Release { delay: Duration, why: String },
+    /// It failed, and its jobspec says that it is tried again.
+    Retry { delay: Duration, failure: Box<Failure> },
     /// Its runner died.
     Crashed(String),
     /// The lease is lost.
@@ -37,8 +45,8 @@ pub(super) struct Kept {
 }
 
 /// Where the objects of an attempt are in the store.
-pub(super) fn key_prefix(claim: &Claim, attempt: i64) -> String {
-    format!("jobs/{}/{attempt}", claim.id)
+pub(super) fn key_prefix(shared: &Shared, claim: &Claim, attempt: i64) -> String {
+    keys::of_attempt(shared.parts.store.installation(), claim.id, attempt)
 }
 
 /// Runs the claim; gives its end, and its directory, which is still there.
@@ -46,29 +54,62 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     kept: &mut Kept,
     claim: &Claim,
-    fence: &CancellationToken,
+    hold: &Hold,
 ) -> (Ending, Option<Directory>) {
     let parts = &shared.parts;
     let spec = match parts.jobspecs.get(&claim.name) {
         Ok(spec) => spec,
-        Err(why) => return (ended_early(claim, Verdict::failed(Reason::InvalidJob, why)), None),
+        Err(why) => return (unknown(shared, claim, why).await, None),
     };
     let env = match given::parameters(claim, &spec) {
         Ok(env) => env,
         Err(verdict) => return (ended_early(claim, verdict), None),
     };
+    if !spec.rerun_after_crash
+        && let Err(ending) = only_once(shared, claim, &hold.fence).await
+    {
+        return (ending, None);
+    }
     let directory = match shared.root.directory(claim, kept.spare.take()) {
         Ok(directory) => directory,
         Err(error) => return (again(claim, format!("the temporary directory can't be made: {error}")), None),
     };
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
-    let said = running.run(&mut kept.runner, &spec, &request, fence).await;
+    let said = running.run(&mut kept.runner, &spec, &request, hold).await;
     let ending = match said {
-        Ok(outcome) => running.collect(&spec, outcome, &directory, fence).await,
+        Ok(outcome) => running.collect(&spec, outcome, &directory, hold).await,
         Err(ending) => ending,
     };
     (ending, Some(directory))
+}
+
+/// A job whose jobspec this worker does not have, or can't use: another one's, if that is alive, or nobody's.
+async fn unknown(shared: &Shared, claim: &Claim, why: String) -> Ending {
+    let store = &shared.parts.store;
+    let (workers, offered) = match (store.workers().await, store.offered().await) {
+        (Ok(workers), Ok(offered)) => (workers, offered),
+        (Err(error), _) | (_, Err(error)) => return again(claim, error.to_string()),
+    };
+    let other = |worker: &Worker| worker.alive && worker.presence.slots > 0 && *worker.presence.id != *shared.root.id;
+    let others = workers.iter().any(other);
+    if others && offered.contains(&claim.name) {
+        return Ending::Release { delay: Duration::ZERO, why: "another worker has its jobspec".into() };
+    }
+    // A worker that just started may not have said yet what it has.
+    let age = u64::try_from(claim.started_ms - claim.created_ms).unwrap_or_default();
+    if others && age < u64::try_from(UNKNOWN.as_millis()).unwrap_or(u64::MAX) {
+        return Ending::Release { delay: Duration::from_secs(1), why: "no worker has its jobspec yet".into() };
+    }
+    ended_early(claim, Verdict::failed(Reason::InvalidJob, why))
+}
+
+/// Before anything of it runs, the row says that the job is not run again when its worker dies.
+async fn only_once(shared: &Shared, claim: &Claim, fence: &CancellationToken) -> Result<(), Ending> {
+    match super::slot::until_done(shared, fence, || shared.parts.store.limit_crashes(claim, 1)).await {
+        Some(true) => Ok(()),
+        Some(false) | None => Err(Ending::Fenced),
+    }
 }
 
 /// The job goes back to the queue, for longer each time.
@@ -90,6 +131,7 @@ fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
         artifacts: Vec::new(),
         skipped: Vec::new(),
     };
-    let finish = Finish { status: verdict.status, reason: verdict.reason, attempt: claim.attempt, ended };
+    let finish =
+        Finish { status: verdict.status, reason: verdict.reason, attempt: claim.attempt, chunks: false, ended };
     Ending::Finish(Box::new(finish))
 }

@@ -9,13 +9,14 @@ use tracing::{info, warn};
 
 use super::attempt::{Ending, again, key_prefix};
 use super::collect::{self, CollectError, Collected};
+use super::leases::Hold;
 use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::Directory;
 use crate::blobs::BlobError;
-use crate::domain::job::{Ended, Finish, Log, Reason, Status};
+use crate::domain::job::{Ended, Failure, Finish, Log, Reason, Status};
 use crate::domain::jobspec::Jobspec;
-use crate::runner::Failure;
+use crate::runner;
 
 /// How long uploads are tried again while the store is away.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
@@ -29,18 +30,23 @@ impl Running<'_> {
     pub(super) async fn collect(
         mut self,
         spec: &Jobspec,
-        result: Result<Outcome, Failure>,
+        result: Result<Outcome, runner::Failure>,
         directory: &Directory,
-        fence: &CancellationToken,
+        hold: &Hold,
     ) -> Ending {
+        let fence = &hold.fence;
         // Before the end, after which the row takes no more.
         fence.run_until_cancelled(self.last_progress()).await;
         let mut verdict = match &result {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
-            Err(Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
+            Err(runner::Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
             Err(failure) if failure.is_unkillable() => Verdict::failed(Reason::Unkillable, failure.to_string()),
             Err(failure) => Verdict::failed(Reason::ExecutorError, failure.to_string()),
         };
+        self.last_chunks().await;
+        if let Some(ending) = self.try_again(spec, &verdict, result.as_ref().ok(), &hold.cancel) {
+            return ending;
+        }
         let output = self.structured_output(directory);
         let kept = tokio::select! {
             biased;
@@ -76,8 +82,39 @@ impl Running<'_> {
             artifacts: collected.artifacts,
             skipped: collected.skipped,
         };
-        let finish = Finish { status: verdict.status, reason: verdict.reason, attempt: self.claim.attempt, ended };
+        let finish = Finish {
+            status: verdict.status,
+            reason: verdict.reason,
+            attempt: self.claim.attempt,
+            chunks: self.live.any(),
+            ended,
+        };
         Ending::Finish(Box::new(finish))
+    }
+
+    /// The end of an attempt that the jobspec forgives; what it left in `artifacts/` goes with its directory.
+    fn try_again(
+        &self,
+        spec: &Jobspec,
+        verdict: &Verdict,
+        outcome: Option<&Outcome>,
+        cancel: &CancellationToken,
+    ) -> Option<Ending> {
+        let (retry, reason) = (spec.retry.as_ref()?, verdict.reason?);
+        let tries = u32::try_from(self.claim.tries).unwrap_or(u32::MAX);
+        let again = verdict.status == Status::Failed && retry.on.contains(&reason) && tries < retry.max;
+        if !again || cancel.is_cancelled() {
+            return None;
+        }
+        let failure = Failure {
+            reason,
+            error: verdict.error.clone(),
+            exit_code: outcome.and_then(|outcome| outcome.exit_code).map(i64::from),
+            signal: outcome.and_then(|outcome| outcome.signal).map(i64::from),
+            stdout: self.stdout.end(),
+            stderr: self.stderr.end(),
+        };
+        Some(Ending::Retry { delay: retry.pause(tries, fastrand::f64()), failure: Box::new(failure) })
     }
 
     /// The JSON that the job wrote to `JOBMGR_OUTPUT`, if it did.
@@ -103,7 +140,7 @@ impl Running<'_> {
                 Ok(kept) => return Ok(kept),
                 Err(Tried::Limit(why)) => {
                     // Some may be there already; none of them is listed.
-                    let prefix = key_prefix(self.claim, self.claim.attempt);
+                    let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
                     if let Err(error) = self.shared.parts.blobs.delete_prefix(&prefix).await {
                         warn!(job = self.claim.id, %error, "objects of refused artifacts stay");
                     }
@@ -124,7 +161,7 @@ impl Running<'_> {
     async fn upload_once(&mut self, directory: &Directory) -> Result<(Collected, Log, Log), Tried> {
         let config = &self.shared.parts.config;
         let limits = collect::Limits { max_files: config.max_artifacts, max_bytes: config.max_artifact_bytes };
-        let prefix = key_prefix(self.claim, self.claim.attempt);
+        let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
         let blobs = &self.shared.parts.blobs;
         let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits).await;
         let collected = collected.map_err(|error| match error {
@@ -137,7 +174,7 @@ impl Running<'_> {
     }
 
     async fn logs(&mut self) -> Result<(Log, Log), BlobError> {
-        let prefix = key_prefix(self.claim, self.claim.attempt);
+        let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
         let blobs = &self.shared.parts.blobs;
         let stdout = self.stdout.keep(blobs, &format!("{prefix}/stdout")).await?;
         let stderr = self.stderr.keep(blobs, &format!("{prefix}/stderr")).await?;

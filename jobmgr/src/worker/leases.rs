@@ -41,9 +41,10 @@ fn lock(held: &Mutex<HashMap<JobId, Holding>>) -> MutexGuard<'_, HashMap<JobId, 
 }
 
 impl Leases {
-    pub(super) fn hold(&self, claim: &Claim) -> Hold {
+    /// `asked`: when the claim was asked for, by the clock of the platform; the lease may have begun then.
+    pub(super) fn hold(&self, claim: &Claim, asked: Duration) -> Hold {
         let (fence, cancel) = (CancellationToken::new(), CancellationToken::new());
-        let known = platform::since_boot();
+        let known = asked;
         let holding = Holding { epoch: claim.epoch, known, fence: fence.clone(), cancel: cancel.clone() };
         lock(&self.held).insert(claim.id, holding);
         Hold { held: Arc::clone(&self.held), id: claim.id, epoch: claim.epoch, fence, cancel }
@@ -87,7 +88,7 @@ impl Leases {
     }
 
     /// Gives up what was not renewed for two thirds of its lease: another worker may have it soon.
-    fn fence_stale(&self, lease: Duration) {
+    pub(super) fn fence_stale(&self, lease: Duration) {
         let now = platform::since_boot();
         for held in lock(&self.held).values() {
             if now.saturating_sub(held.known) > lease * 2 / 3 {
@@ -95,6 +96,11 @@ impl Leases {
             }
         }
     }
+}
+
+/// When something is asked for.
+pub(super) fn now() -> Duration {
+    platform::since_boot()
 }
 
 impl Drop for Hold {

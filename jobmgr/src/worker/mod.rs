@@ -17,13 +17,19 @@ mod ending;
 mod given;
 /// The leases that this worker holds.
 mod leases;
+/// What a running job writes, for those who look while it runs.
+mod live;
 /// MIME types by extension.
 pub mod mime;
+/// Jobs whose jobspec nobody has.
+mod nameless;
 /// Streams of output, kept at bounded memory.
 mod output;
 #[cfg_attr(unix, path = "platform/unix.rs")]
 #[cfg_attr(windows, path = "platform/windows.rs")]
 pub mod platform;
+/// That this process is there, and what it has.
+pub mod presence;
 /// Removing a directory whatever the job did to it.
 pub mod remove;
 /// A job while it runs.
@@ -41,6 +47,7 @@ mod workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -48,13 +55,13 @@ use tracing::{info, warn};
 use crate::blobs::Blobs;
 use crate::config;
 use crate::domain::job::JobId;
+use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
-use crate::store::{Store, Swept};
+use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
+use nameless::Nameless;
 use workspace::Root;
 
-/// How often a job may be running when its worker or runner dies.
-pub const CRASH_LIMIT: i64 = 3;
 /// How often expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -94,10 +101,20 @@ struct Shared {
     parts: Parts,
     root: Root,
     leases: Leases,
+    /// What may be claimed.
+    scope: watch::Receiver<Arc<Scope>>,
     /// No more claims.
     draining: CancellationToken,
     /// Running jobs are ended and given back.
     ending: CancellationToken,
+}
+
+impl Shared {
+    /// Who claims, and what, at this moment.
+    fn claiming(&self) -> Claiming {
+        let scope = Arc::clone(&self.scope.borrow());
+        Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
 }
 
 /// A running worker.
@@ -118,18 +135,30 @@ impl Worker {
         let failed = |error: std::io::Error| format!("[Worker] TempDir: {}: {error}", parent.display());
         for dead in workspace::dead(&parent, &installation).map_err(failed)? {
             platform::kill_strays_of(&dead.path);
-            let swept = parts.store.bury(&dead.id, CRASH_LIMIT).await.map_err(|error| error.to_string())?;
-            let failed = swept.failed.len();
+            let swept = parts.store.bury(&dead.id).await.map_err(|error| error.to_string())?;
+            parts.store.leave(&dead.id).await.map_err(|error| error.to_string())?;
+            let failed = swept.ended.len();
             info!(worker = dead.id, queued = swept.queued, failed, "took over from a worker that died");
-            forget(&parts.blobs, &swept.failed).await;
+            forget(&parts, &swept.ended).await;
             dead.remove();
         }
         let root = Root::create(&parent, &installation).map_err(failed)?;
+        let who = presence::Who {
+            id: root.id.to_string(),
+            name: parts.config.name.clone(),
+            slots: parts.config.concurrency,
+            labels: parts.config.labels.clone(),
+        };
+        let (store, blobs) = (parts.store.clone(), parts.blobs.clone());
+        let mut presence = presence::Presence::new(store, blobs, Some(parts.jobspecs.clone()), who, parts.config.lease);
+        presence.first().await?;
+        let draining = CancellationToken::new();
         let shared = Arc::new(Shared {
             leases: Leases::default(),
             root,
             parts,
-            draining: CancellationToken::new(),
+            scope: presence.scope(),
+            draining: draining.clone(),
             ending: CancellationToken::new(),
         });
         let thread = own_thread().map_err(|error| format!("the worker's thread can't be started: {error}"))?;
@@ -137,6 +166,9 @@ impl Worker {
         let slots = slots.collect();
         let keepers = vec![
             tokio::spawn(leases::renew(Arc::clone(&shared))),
+            tokio::spawn(leases::watch(Arc::clone(&shared))),
+            tokio::spawn(leases::cancel(Arc::clone(&shared))),
+            tokio::spawn(presence.go_on(draining)),
             tokio::spawn(sweep(Arc::clone(&shared))),
             tokio::spawn(adopt()),
         ];
@@ -163,6 +195,9 @@ impl Worker {
         }
         enforcer.abort();
         self.keepers.iter().for_each(JoinHandle::abort);
+        if let Err(error) = self.shared.parts.store.leave(&self.shared.root.id).await {
+            warn!(%error, "the others take this worker for alive a while longer");
+        }
         self.shared.root.remove();
     }
 }
@@ -180,23 +215,32 @@ fn own_thread() -> std::io::Result<tokio::runtime::Handle> {
 /// Takes back jobs whose lease has run out, whoever held it.
 async fn sweep(shared: Arc<Shared>) {
     let every = SWEEP.min(shared.parts.config.lease);
+    let mut nameless = Nameless::default();
     loop {
-        match shared.parts.store.sweep(CRASH_LIMIT).await {
-            Ok(swept) if swept != Swept::default() => {
-                warn!(queued = swept.queued, failed = swept.failed.len(), "took back jobs whose lease ran out");
-                forget(&shared.parts.blobs, &swept.failed).await;
+        match shared.parts.store.sweep().await {
+            Ok(swept) => {
+                if swept.queued > 0 || !swept.ended.is_empty() {
+                    warn!(queued = swept.queued, ended = swept.ended.len(), "took back jobs whose lease ran out");
+                }
+                if !swept.overdue.is_empty() {
+                    info!(jobs = swept.overdue.len(), "ended jobs that waited for longer than they may");
+                }
+                forget(&shared.parts, &swept.ended).await;
             }
-            Ok(_) => {}
             Err(error) => warn!(%error, "can't look for expired leases"),
+        }
+        if let Err(error) = nameless.look(&shared).await {
+            warn!(%error, "can't look for jobs that no worker can run");
         }
         tokio::time::sleep(every).await;
     }
 }
 
 /// Removes what the attempts of jobs uploaded that were ended without a result.
-async fn forget(blobs: &Blobs, jobs: &[JobId]) {
+async fn forget(parts: &Parts, jobs: &[JobId]) {
     for job in jobs {
-        if let Err(error) = blobs.delete_prefix(&format!("jobs/{job}")).await {
+        let prefix = keys::of_job(parts.store.installation(), *job);
+        if let Err(error) = parts.blobs.delete_prefix(&prefix).await {
             warn!(job, %error, "objects of a job that was given up stay for now");
         }
     }

@@ -62,6 +62,30 @@ impl Output {
         if number < self.cap { number } else { head + (number - head) % (self.cap - head) }
     }
 
+    /// The end of the stream, as much of it as is kept in the database.
+    pub(super) fn end(&self) -> Log {
+        let Some(file) = &self.file else {
+            return Log { written: self.written, body: LogBody::Inline(self.memory.clone()) };
+        };
+        let mut bytes = Vec::new();
+        let from = self.written.saturating_sub(INLINE as u64);
+        if let Err(error) = self.read_from(file, from, &mut bytes) {
+            tracing::warn!(%error, "the end of a job's output can't be read");
+        }
+        Log { written: self.written, body: LogBody::Inline(bytes) }
+    }
+
+    fn read_from(&self, mut file: &File, mut from: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+        while from < self.written {
+            let at = self.place(from);
+            let run = (self.cap - at).min(self.written - from);
+            file.seek(SeekFrom::Start(at))?;
+            file.take(run).read_to_end(bytes)?;
+            from += run;
+        }
+        Ok(())
+    }
+
     /// The stream as it is kept: inline, or as the object `key`.
     pub(super) async fn keep(&mut self, blobs: &Blobs, key: &str) -> Result<Log, BlobError> {
         let Some(file) = &mut self.file else {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::attempt::{Ending, again};
+use super::leases::Hold;
 use super::output::Output;
 use super::{Live, Shared};
 use crate::domain::job::{Claim, Progress};
@@ -28,6 +29,7 @@ pub(super) struct Running<'a> {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) warnings: Vec<String>,
+    pub(super) live: super::live::Pieces,
     progress: Option<Progress>,
     progress_due: Instant,
     /// The last write of progress.
@@ -46,6 +48,7 @@ impl<'a> Running<'a> {
             stdout: Output::new(shared.root.spool(claim, "stdout"), cap),
             stderr: Output::new(shared.root.spool(claim, "stderr"), cap),
             warnings,
+            live: super::live::Pieces::new(),
             progress: None,
             progress_due: Instant::now(),
             writing: None,
@@ -58,10 +61,10 @@ impl<'a> Running<'a> {
         slot: &mut Option<Runner>,
         spec: &Jobspec,
         request: &Request,
-        fence: &CancellationToken,
+        hold: &Hold,
     ) -> Ran {
         let mut runner = hand_over(slot.take(), self.claim, request).await?;
-        let result = self.follow(&mut runner, spec, fence).await;
+        let result = self.follow(&mut runner, spec, hold).await;
         match &result {
             // A runner with something that it can't end would find it again after its next job.
             Ok(Err(failure @ Failure::Executor(_))) if failure.is_unkillable() => end(runner).await,
@@ -72,7 +75,7 @@ impl<'a> Running<'a> {
             Ok(Err(Failure::Died(why))) => Err(Ending::Crashed(why)),
             Ok(Err(Failure::Retry(why))) => Err(again(self.claim, why)),
             // Ended by the worker, not by itself or by request: it is to be run again.
-            Ok(Ok(outcome)) if self.shared.ending.is_cancelled() && was_canceled(&outcome) => {
+            Ok(Ok(outcome)) if was_canceled(&outcome) && !hold.cancel.is_cancelled() => {
                 Err(Ending::Release { delay: Duration::ZERO, why: "the worker ends".into() })
             }
             other => other,
@@ -80,7 +83,7 @@ impl<'a> Running<'a> {
     }
 
     /// Listens to the job until it has ended; asks it to stop when its time is over or the worker ends.
-    async fn follow(&mut self, runner: &mut Runner, spec: &Jobspec, fence: &CancellationToken) -> Ran {
+    async fn follow(&mut self, runner: &mut Runner, spec: &Jobspec, hold: &Hold) -> Ran {
         let ending = self.shared.ending.clone();
         let far = Duration::from_secs(365 * 24 * 3600);
         let deadline = tokio::time::sleep(spec.timeout.min(far));
@@ -89,7 +92,7 @@ impl<'a> Running<'a> {
         loop {
             tokio::select! {
                 biased;
-                () = fence.cancelled() => return Err(Ending::Fenced),
+                () = hold.fence.cancelled() => return Err(Ending::Fenced),
                 () = &mut deadline => {
                     if stopping {
                         return Err(Ending::Crashed("the executor did not end the job when it was asked to".into()));
@@ -98,11 +101,12 @@ impl<'a> Running<'a> {
                     drop(runner.stop(Stop::Timeout).await);
                     deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
                 }
-                () = ending.cancelled(), if !stopping => {
+                () = either(&ending, &hold.cancel), if !stopping => {
                     stopping = true;
                     drop(runner.stop(Stop::Cancel).await);
                     deadline.as_mut().reset(Instant::now() + spec.kill_grace + OVERTIME);
                 }
+                () = self.live.due() => self.flush(),
                 () = tokio::time::sleep_until(self.progress_due), if self.progress.is_some() => self.note_progress(),
                 // Last: a job that writes without a pause must not keep the others from being looked at.
                 said = runner.next() => match said {
@@ -119,10 +123,12 @@ impl<'a> Running<'a> {
         match said {
             Said::Stdout(data) => {
                 self.tell(Live::Stdout(&data));
+                self.live.stdout(&data);
                 self.stdout.write(&data).map_err(full)
             }
             Said::Stderr(data) => {
                 self.tell(Live::Stderr(&data));
+                self.live.stderr(&data);
                 self.stderr.write(&data).map_err(full)
             }
             Said::Event(Event::Progress { percent, message }) => {
@@ -149,6 +155,17 @@ impl<'a> Running<'a> {
         if let Some(tap) = &self.shared.parts.tap {
             tap(self.claim.id, live);
         }
+    }
+
+    /// Writes what the job wrote, for those who look while it runs, without waiting for it.
+    fn flush(&mut self) {
+        let (store, claim) = (self.shared.parts.store.clone(), self.claim.clone());
+        self.live.flush(store, &claim);
+    }
+
+    /// Waits for what is being written of its output.
+    pub(super) async fn last_chunks(&mut self) {
+        self.live.settle().await;
     }
 
     /// Writes progress now and then, without waiting for it.
@@ -198,6 +215,13 @@ async fn hand_over(kept: Option<Runner>, claim: &Claim, request: &Request) -> Re
 async fn end(runner: Runner) {
     runner.end().await;
     super::end_orphans().await;
+}
+
+async fn either(one: &CancellationToken, other: &CancellationToken) {
+    tokio::select! {
+        () = one.cancelled() => {}
+        () = other.cancelled() => {}
+    }
 }
 
 fn was_canceled(outcome: &Outcome) -> bool {

@@ -1,13 +1,15 @@
 //! Claim after claim.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::Shared;
 use super::attempt::{self, Ending, Kept};
-use super::leases::Hold;
-use super::{CRASH_LIMIT, Shared};
+use super::leases::{self, Hold};
 use crate::domain::job::{Claim, Finish};
 use crate::runner::Runner;
 use crate::store::StoreError;
@@ -30,8 +32,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// A claim, and its lease, which is renewed from the moment that it is made.
 type Held = (Claim, Hold);
 
-fn hold(shared: &Shared, claim: Claim) -> Held {
-    let hold = shared.leases.hold(&claim);
+/// `asked`: when the claim was asked for. One whose answer took too long is not begun: the first look at the fences
+/// would end it.
+fn hold(shared: &Shared, claim: Claim, asked: Duration) -> Held {
+    let hold = shared.leases.hold(&claim, asked);
+    shared.leases.fence_stale(shared.parts.config.lease);
     (claim, hold)
 }
 
@@ -46,12 +51,13 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
         let signal = shared.parts.store.work().notified();
         tokio::pin!(signal);
         signal.as_mut().enable();
-        match shared.parts.store.claim(&shared.root.id, config.lease, 1).await {
-            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim)),
+        let asked = leases::now();
+        match shared.parts.store.claim(&shared.claiming(), 1).await {
+            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim, asked)),
             Ok(_) => {}
             Err(error) => warn!(%error, "can't claim"),
         }
-        let jitter = Duration::from_millis(u64::from(std::process::id() % 100));
+        let jitter = config.poll.mul_f64(fastrand::f64() * 0.1);
         tokio::select! {
             () = signal => {}
             () = tokio::time::sleep(config.poll + jitter) => {}
@@ -63,7 +69,7 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 
 /// Runs a claim to its end; gives the claim that was made with it.
 async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Option<Held> {
-    let (ending, directory) = attempt::run(shared, kept, &claim, &hold.fence).await;
+    let (ending, directory) = attempt::run(shared, kept, &claim, &hold).await;
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);
@@ -86,16 +92,23 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
             until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
             None
         }
+        Ending::Retry { delay, failure } => {
+            warn!(job = claim.id, attempt = claim.attempt, error = failure.error, ?delay, "failed; is tried again");
+            let failure = Arc::new(*failure);
+            until_done(shared, &hold.fence, || shared.parts.store.retry(&claim, Arc::clone(&failure), delay)).await;
+            None
+        }
         Ending::Crashed(why) => {
             error!(job = claim.id, attempt = claim.attempt, %why, "the runner died");
-            let swept = until_done(shared, &hold.fence, || shared.parts.store.crashed(&claim, CRASH_LIMIT)).await;
-            super::forget(&shared.parts.blobs, &swept.unwrap_or_default().failed).await;
+            let swept = until_done(shared, &hold.fence, || shared.parts.store.crashed(&claim)).await;
+            super::forget(&shared.parts, &swept.unwrap_or_default().ended).await;
             None
         }
         Ending::Fenced => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the attempt was ended and is not reported");
-            let prefix = attempt::key_prefix(&claim, claim.attempt);
+            let prefix = attempt::key_prefix(shared, &claim, claim.attempt);
             drop(shared.parts.blobs.delete_prefix(&prefix).await);
+            tokio::spawn(give_up(Arc::clone(shared), claim));
             None
         }
     };
@@ -112,16 +125,17 @@ async fn finish(
     finish: &Arc<Finish>,
     fence: &tokio_util::sync::CancellationToken,
 ) -> Option<Held> {
-    let config = &shared.parts.config;
+    let asked = Cell::new(Duration::ZERO);
     let done = until_done(shared, fence, || {
-        let next = (!shared.draining.is_cancelled()).then_some((shared.root.id.as_str(), config.lease));
+        asked.set(leases::now());
+        let next = (!shared.draining.is_cancelled()).then(|| shared.claiming());
         shared.parts.store.finish(claim, Arc::clone(finish), next)
     });
     match done.await {
-        Some(Some(mut next)) => next.pop().map(|claim| hold(shared, claim)),
+        Some(Some(mut next)) => next.pop().map(|claim| hold(shared, claim, asked.get())),
         Some(None) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
-            let prefix = attempt::key_prefix(claim, claim.attempt);
+            let prefix = attempt::key_prefix(shared, claim, claim.attempt);
             drop(shared.parts.blobs.delete_prefix(&prefix).await);
             None
         }
@@ -129,8 +143,17 @@ async fn finish(
     }
 }
 
+/// Gives back what a database that was away for too long made this worker give up: that is no crash of the worker.
+/// Where the lease was lost to somebody else, nothing changes.
+async fn give_up(shared: Arc<Shared>, claim: Claim) {
+    let until = Instant::now() + 2 * shared.parts.config.lease;
+    while Instant::now() < until && shared.parts.store.release(&claim, Duration::ZERO).await.is_err() {
+        tokio::time::sleep(PAUSE.min(shared.parts.config.lease / 6)).await;
+    }
+}
+
 /// Tries a write until the database takes it or the lease is lost.
-async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
+pub(super) async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
     shared: &Shared,
     fence: &tokio_util::sync::CancellationToken,
     write: impl Fn() -> F,
@@ -156,7 +179,7 @@ async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
 /// Removes what earlier attempts uploaded before they died.
 async fn forget_earlier(shared: Arc<Shared>, claim: Claim) {
     for attempt in 1..claim.attempt {
-        if let Err(error) = shared.parts.blobs.delete_prefix(&attempt::key_prefix(&claim, attempt)).await {
+        if let Err(error) = shared.parts.blobs.delete_prefix(&attempt::key_prefix(&shared, &claim, attempt)).await {
             warn!(job = claim.id, attempt, %error, "objects of an earlier attempt stay for now");
         }
     }

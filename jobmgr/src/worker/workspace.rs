@@ -16,7 +16,7 @@ use crate::domain::job::{Claim, Status};
 /// The directory below which this worker's attempts have theirs.
 pub(super) struct Root {
     /// The worker's name in the queue.
-    pub(super) id: String,
+    pub(super) id: std::sync::Arc<str>,
     path: PathBuf,
     lock: PathBuf,
     _held: File,
@@ -48,7 +48,7 @@ impl Root {
             }
             let path = std::path::absolute(parent.join(&id))?;
             platform::private_dir(&path)?;
-            return Ok(Root { id, path, lock, _held: held });
+            return Ok(Root { id: id.into(), path, lock, _held: held });
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
         options: options(file.options, "Options", document)?,
         priority: file.priority,
         parameters: all_parameters(file.parameters, document)?,
+        hash: String::new(),
         requires: file.requires,
         max_running: max_running(file.max_running).map_err(|text| wrong("MaxRunning", text))?,
         queue_timeout: queue_timeout(file.queue_timeout).map_err(|text| wrong("QueueTimeout", text))?,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::labels;
 use super::settings::{self, Mistake};
 
+mod about;
 mod check;
 mod file;
 mod names;
@@ -15,6 +17,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use about::About;
 pub use retry::Retry;
 
 /// The executor of a jobspec that names none.
@@ -67,6 +70,8 @@ pub struct Jobspec {
     pub keep_failed: Option<Duration>,
     /// The same for its artifacts.
     pub keep_artifacts: Option<Duration>,
+    /// SHA-256 of the file's text, in lower-case hexadecimal.
+    pub hash: String,
 }
 
 /// A parameter of a jobspec.
@@ -130,8 +135,9 @@ impl Jobspec {
     /// The first mistake, with its place.
     pub fn parse_checked(text: &str, check: ExecutorCheck) -> Result<Jobspec, Mistake> {
         let document = settings::Document::read::<file::Jobspec>(text)?;
-        let jobspec = check::jobspec(document.value()?, &document)?;
+        let mut jobspec = check::jobspec(document.value()?, &document)?;
         check::executor(&jobspec, check, &document)?;
+        jobspec.hash = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(jobspec)
     }
 

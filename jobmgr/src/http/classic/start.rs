@@ -14,7 +14,7 @@ use super::super::docs::Tag;
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::form::{Fields, Unreadable};
 use super::parameters;
-use crate::domain::job::{DEFAULT_PRIORITY, JobId, NewJob};
+use crate::domain::job::{JobId, NewJob};
 
 /// Whose jobs these are, until there is somebody to ask.
 const USER: i64 = 1;
@@ -64,12 +64,9 @@ impl Start {
         if name.contains('\0') || name.chars().count() > MAX_NAME {
             return Err(ErrorCode::InvalidParams);
         }
-        let priority = fields.priority.as_deref().and_then(priority).unwrap_or_else(|| self.usual_priority(&name));
-        Ok(NewJob { name, parameters, priority, user_id: USER })
-    }
-
-    fn usual_priority(&self, name: &str) -> i64 {
-        self.api.jobspecs.get(name).map_or(DEFAULT_PRIORITY, |jobspec| jobspec.priority)
+        let about = self.api.jobspecs.about(&name);
+        let priority = fields.priority.as_deref().and_then(priority).unwrap_or(about.priority);
+        Ok(NewJob { name, parameters, priority, user_id: USER, queue_timeout: about.queue_timeout() })
     }
 }
 

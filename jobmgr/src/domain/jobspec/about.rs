@@ -1,0 +1,116 @@
+//! What a process that does not have a jobspec needs to know of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Jobspec, Parameter, ParameterType};
+use crate::domain::job::DEFAULT_PRIORITY;
+
+/// A jobspec as workers publish it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct About {
+    /// One line for people.
+    pub description: Option<String>,
+    /// The priority of jobs that name none.
+    pub priority: i64,
+    /// How long a job may wait for its first start, in milliseconds.
+    pub queue_timeout_ms: Option<u64>,
+    /// How long a job may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// Which executor runs it.
+    pub executor: String,
+    /// The labels that a worker needs.
+    pub requires: Vec<String>,
+    /// The JSON Schema of its parameters.
+    pub parameters: Value,
+}
+
+impl Default for About {
+    fn default() -> Self {
+        Self {
+            description: None,
+            priority: DEFAULT_PRIORITY,
+            queue_timeout_ms: None,
+            timeout_ms: 0,
+            executor: String::new(),
+            requires: Vec::new(),
+            parameters: json!({ "type": "object" }),
+        }
+    }
+}
+
+impl About {
+    /// What others need to know of this jobspec.
+    pub fn of(jobspec: &Jobspec) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            description: jobspec.description.clone(),
+            priority: jobspec.priority,
+            queue_timeout_ms: jobspec.queue_timeout.map(millis),
+            timeout_ms: millis(jobspec.timeout),
+            executor: jobspec.executor.clone(),
+            requires: jobspec.requires.clone(),
+            parameters: schema(&jobspec.parameters),
+        }
+    }
+
+    /// How long a job may wait for its first start.
+    pub fn queue_timeout(&self) -> Option<Duration> {
+        self.queue_timeout_ms.map(Duration::from_millis)
+    }
+}
+
+fn schema(parameters: &[Parameter]) -> Value {
+    let properties: Map<String, Value> =
+        parameters.iter().map(|parameter| (parameter.name.clone(), property(parameter))).collect();
+    let needed = |parameter: &&Parameter| !parameter.optional && parameter.default.is_none();
+    let required: Vec<&str> = parameters.iter().filter(needed).map(|parameter| parameter.name.as_str()).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn property(parameter: &Parameter) -> Value {
+    let mut property = match &parameter.kind {
+        ParameterType::String => json!({ "type": "string" }),
+        ParameterType::Int => json!({ "type": "integer" }),
+        ParameterType::Float => json!({ "type": "number" }),
+        ParameterType::Bool => json!({ "type": "boolean" }),
+        ParameterType::Enum(values) => json!({ "type": "string", "enum": values }),
+    };
+    if let Some(description) = &parameter.description {
+        property["description"] = json!(description);
+    }
+    if let Some(default) = &parameter.default {
+        // As a value of its type; what is no JSON is a text.
+        let typed = serde_json::from_str(default).ok().filter(|_| property["type"] != "string");
+        property["default"] = typed.unwrap_or_else(|| json!(default));
+    }
+    property
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_is_what_the_file_says() {
+        let text = "Command = 'x'\nPriority = 7\nQueueTimeout = '2s'\nRequires = ['gpu']\n\
+                    [[Parameter]]\nName = 'n'\nType = 'int'\nDefault = 5\n\
+                    [[Parameter]]\nName = 'mode'\nType = 'enum'\nValues = ['1', '2']\nDefault = '1'\n\
+                    [[Parameter]]\nName = 'text'\nType = 'string'\nDescription = 'any'";
+        let about = About::of(&Jobspec::parse(text).unwrap());
+        assert_eq!(
+            (about.priority, about.queue_timeout(), about.timeout_ms),
+            (7, Some(Duration::from_secs(2)), 10_000)
+        );
+        assert_eq!(about.parameters["properties"]["n"], json!({ "type": "integer", "default": 5 }));
+        assert_eq!(about.parameters["properties"]["mode"]["default"], json!("1"));
+        assert_eq!(about.parameters["required"], json!(["text"]));
+        let text = serde_json::to_string(&about).unwrap();
+        assert_eq!(serde_json::from_str::<About>(&text).unwrap(), about);
+        // What an older or newer worker says, as far as it goes.
+        assert_eq!(serde_json::from_str::<About>("{\"later\": 1}").unwrap(), About::default());
+    }
+}

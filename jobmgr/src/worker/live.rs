@@ -1,0 +1,154 @@
+//! What a running job writes, in pieces for the database, so that it can be read from any process while it runs.
+//!
+//! Only jobs that run for a while are written, the end of what they wrote, and never faster than the database takes
+//! it: what comes quicker is left out until the whole is stored at the job's end.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::domain::job::Claim;
+use crate::store::{Chunk, Store, Stream};
+
+/// How often pieces are written.
+const EVERY: Duration = Duration::from_millis(500);
+/// The largest piece.
+const PIECE: usize = 64 << 10;
+/// How much waits of a stream.
+const WAITING: usize = 4 * PIECE;
+
+/// The pieces of a job's two streams.
+pub(super) struct Pieces {
+    stdout: Waiting,
+    stderr: Waiting,
+    due: Instant,
+    writing: Option<JoinHandle<()>>,
+    any: bool,
+}
+
+/// What was written and is not in the database yet; the end of it, where it is much.
+#[derive(Default)]
+struct Waiting {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Waiting {
+    fn add(&mut self, data: &[u8]) {
+        self.bytes.extend_from_slice(data);
+        // Twice as much is let grow, so that little is moved.
+        if self.bytes.len() > 2 * WAITING {
+            let gone = self.bytes.len() - WAITING;
+            self.bytes.drain(..gone);
+            self.start += gone as u64;
+        }
+    }
+
+    fn take(&mut self, claim: &Claim, stream: Stream) -> Vec<Chunk> {
+        let gone = self.bytes.len().saturating_sub(WAITING);
+        let start = self.start + gone as u64;
+        let bytes = std::mem::take(&mut self.bytes);
+        self.start += bytes.len() as u64;
+        let pieces = bytes[gone..].chunks(PIECE).enumerate();
+        let chunk = |(index, piece): (usize, &[u8])| Chunk {
+            id: claim.id,
+            epoch: claim.epoch,
+            attempt: claim.attempt,
+            stream,
+            start: start + (index * PIECE) as u64,
+            bytes: piece.to_vec(),
+        };
+        pieces.map(chunk).collect()
+    }
+}
+
+impl Pieces {
+    pub(super) fn new() -> Self {
+        let due = Instant::now() + EVERY;
+        Self { stdout: Waiting::default(), stderr: Waiting::default(), due, writing: None, any: false }
+    }
+
+    pub(super) fn stdout(&mut self, data: &[u8]) {
+        self.stdout.add(data);
+    }
+
+    pub(super) fn stderr(&mut self, data: &[u8]) {
+        self.stderr.add(data);
+    }
+
+    /// Waits until there is something to write, and it is time for it.
+    pub(super) async fn due(&self) {
+        if self.stdout.bytes.is_empty() && self.stderr.bytes.is_empty() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(self.due).await;
+    }
+
+    /// Writes what waits; or later, while the last write goes on.
+    pub(super) fn flush(&mut self, store: Store, claim: &Claim) {
+        self.due = Instant::now() + EVERY;
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return;
+        }
+        let mut chunks = self.stdout.take(claim, Stream::Stdout);
+        chunks.extend(self.stderr.take(claim, Stream::Stderr));
+        self.any = true;
+        self.writing = Some(tokio::spawn(async move {
+            for chunk in chunks {
+                // The whole is stored at the end; whoever lost the lease is told of it elsewhere.
+                drop(store.chunk(chunk).await);
+            }
+        }));
+    }
+
+    /// Whether there may be any in the database.
+    pub(super) fn any(&self) -> bool {
+        self.any
+    }
+
+    /// Waits until nothing is being written any more.
+    pub(super) async fn settle(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim() -> Claim {
+        Claim {
+            id: 7,
+            epoch: 2,
+            attempt: 1,
+            name: "x".into(),
+            parameters: Ok(Default::default()),
+            tries: 0,
+            started_ms: 0,
+            created_ms: 0,
+            worker: "w".into(),
+        }
+    }
+
+    #[test]
+    fn pieces_follow_each_other_and_the_end_of_much_is_kept() {
+        let mut waiting = Waiting::default();
+        waiting.add(b"one ");
+        waiting.add(b"two");
+        let first = waiting.take(&claim(), Stream::Stdout);
+        assert_eq!((first.len(), first[0].start, first[0].bytes.as_slice()), (1, 0, &b"one two"[..]));
+        for number in 0..200_u32 {
+            waiting.add(&[number.to_le_bytes()[0]; 10_000]);
+        }
+        let much = waiting.take(&claim(), Stream::Stdout);
+        assert_eq!(much.iter().map(|chunk| chunk.bytes.len()).sum::<usize>(), WAITING);
+        let last = much.last().unwrap();
+        assert_eq!(last.start + last.bytes.len() as u64, 7 + 2_000_000, "the end is where the job is");
+        assert_eq!(last.bytes.last(), Some(&199));
+        assert!(much.windows(2).all(|two| two[0].start + two[0].bytes.len() as u64 == two[1].start));
+        assert!(waiting.take(&claim(), Stream::Stdout).is_empty());
+    }
+}

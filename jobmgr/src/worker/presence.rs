@@ -1,0 +1,226 @@
+//! That this process is there, what it has, and what the others have.
+//!
+//! Every process on a database says now and then that it is alive, workers also which jobspecs they have. From what
+//! the others say follows what this one may claim: whatever is there while it is alone, else the jobs that it can run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::blobs::Blobs;
+use crate::domain::jobspec::{About, Jobspec};
+use crate::jobspecs::Jobspecs;
+use crate::store::{self, Offer, Scope, Store, StoreError};
+
+/// How often the folder of jobspecs is looked at while there are other workers.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a process says of itself.
+pub struct Presence {
+    store: Store,
+    blobs: Blobs,
+    /// Those that it can run; `None` in a process without slots.
+    jobspecs: Option<Jobspecs>,
+    says: store::Presence,
+    /// How long the others believe it.
+    alive: Duration,
+    published: Option<Vec<Offer>>,
+    scope: watch::Sender<Arc<Scope>>,
+    beaten: Option<Instant>,
+}
+
+/// Who says it: its id, the name that people gave it, its slots and labels.
+pub struct Who {
+    /// Unique over all processes and time.
+    pub id: String,
+    /// What people call it; `None`: as its machine.
+    pub name: Option<String>,
+    /// How many jobs it runs at once.
+    pub slots: usize,
+    /// What its configuration says that it has.
+    pub labels: Vec<String>,
+}
+
+impl Presence {
+    /// Of a process that is about to start.
+    pub fn new(store: Store, blobs: Blobs, jobspecs: Option<Jobspecs>, who: Who, alive: Duration) -> Self {
+        let host = crate::machine::name().unwrap_or_else(|| "unknown".to_owned());
+        let mut labels = who.labels;
+        labels.extend(crate::machine::labels());
+        let says = store::Presence {
+            id: who.id,
+            name: who.name.unwrap_or_else(|| host.clone()),
+            host,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            slots: i64::try_from(who.slots).unwrap_or(i64::MAX),
+            labels,
+            storage: String::new(),
+            state: "active".to_owned(),
+        };
+        let scope = watch::Sender::new(Arc::default());
+        Self { store, blobs, jobspecs, says, alive, published: None, scope, beaten: None }
+    }
+
+    /// What may be claimed, as it changes.
+    pub fn scope(&self) -> watch::Receiver<Arc<Scope>> {
+        self.scope.subscribe()
+    }
+
+    /// Says for the first time that it is there.
+    ///
+    /// # Errors
+    /// When the database fails, or another process that is alive keeps objects elsewhere.
+    pub async fn first(&mut self) -> Result<(), String> {
+        self.identify().await;
+        if let Some(other) = self.elsewhere().await.map_err(|error| error.to_string())? {
+            return Err(other);
+        }
+        self.beat().await.map_err(|error| error.to_string())
+    }
+
+    /// Goes on saying so until it is dropped.
+    pub async fn go_on(mut self, draining: tokio_util::sync::CancellationToken) {
+        let tick = LOOK.min(self.alive / 6);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(tick) => {}
+                () = draining.cancelled(), if self.says.state == "active" => {
+                    self.says.state = "draining".to_owned();
+                    self.beaten = None;
+                }
+            }
+            let due = self.beaten.is_none_or(|when| when.elapsed() >= self.alive / 6);
+            let result = if due { self.beat().await } else { self.look().await };
+            if let Err(error) = result {
+                warn!(%error, "can't tell the other processes that this one is there");
+            }
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), StoreError> {
+        if self.says.storage.is_empty() {
+            self.identify().await;
+            if let Some(other) = self.elsewhere().await? {
+                error!("{other}");
+            }
+        }
+        self.store.heartbeat(self.says.clone(), self.alive).await?;
+        self.beaten = Some(Instant::now());
+        self.publish().await
+    }
+
+    /// Between two heartbeats only what others wait for is looked at: new jobspecs.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        if self.scope.borrow().names.is_none() { Ok(()) } else { self.publish().await }
+    }
+
+    async fn publish(&mut self) -> Result<(), StoreError> {
+        let Some(jobspecs) = self.jobspecs.clone() else { return Ok(()) };
+        let listed = tokio::task::spawn_blocking(move || jobspecs.list()).await.unwrap_or_default();
+        let sound: Vec<(String, Arc<Jobspec>)> =
+            listed.into_iter().filter_map(|(name, spec)| Some((name, spec.ok()?))).collect();
+        let offers: Vec<Offer> = sound.iter().map(|(name, spec)| offer(name, spec)).collect();
+        if self.published.as_ref() != Some(&offers) {
+            self.store.publish(&self.says.id, offers.clone()).await?;
+            self.published = Some(offers);
+        }
+        let alone = self.others().await?.is_empty();
+        let scope = scope(&sound, &self.says.labels, alone);
+        self.scope.send_if_modified(|now| {
+            let changed = **now != scope;
+            if changed {
+                *now = Arc::new(scope);
+            }
+            changed
+        });
+        Ok(())
+    }
+
+    /// The other workers that are alive.
+    async fn others(&self) -> Result<Vec<store::Worker>, StoreError> {
+        let mut workers = self.store.workers().await?;
+        workers.retain(|worker| worker.alive && worker.presence.slots > 0 && worker.presence.id != self.says.id);
+        Ok(workers)
+    }
+
+    /// A store that is away says who it is later.
+    async fn identify(&mut self) {
+        match self.blobs.identity().await {
+            Ok(identity) => self.says.storage = identity,
+            Err(error) => warn!(%error, "the store does not say which one it is yet"),
+        }
+    }
+
+    /// What is wrong when another process keeps objects elsewhere: each would list what the other can't read.
+    async fn elsewhere(&self) -> Result<Option<String>, StoreError> {
+        let workers = self.store.workers().await?;
+        let other = workers.into_iter().find(|worker| {
+            let storage = &worker.presence.storage;
+            let differs = *storage != self.says.storage && !storage.is_empty() && !self.says.storage.is_empty();
+            worker.alive && differs && worker.presence.id != self.says.id
+        });
+        Ok(other.map(|other| {
+            format!(
+                "[Storage] {} is not the store that jobmgr on {} uses with this database ({}): all processes on one \
+                 database need the same store; a local folder is one only for those who have that very folder, so \
+                 with several machines use a bucket (s3:, gs:, az:)",
+                self.blobs.describe(),
+                other.presence.host,
+                other.presence.name,
+            )
+        }))
+    }
+}
+
+fn offer(name: &str, spec: &Jobspec) -> Offer {
+    let about = serde_json::to_string(&About::of(spec)).unwrap_or_default();
+    Offer { name: name.to_owned(), hash: spec.hash.clone(), about }
+}
+
+/// What a worker with these jobspecs and labels may claim.
+fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], alone: bool) -> Scope {
+    let mut names = BTreeSet::new();
+    let mut except = BTreeSet::new();
+    let mut limits = BTreeMap::new();
+    for (name, spec) in specs {
+        let able = spec.matches(labels).is_ok();
+        if able {
+            names.insert(name.clone())
+        } else {
+            except.insert(name.clone())
+        };
+        if let Some(most) = spec.max_running {
+            limits.insert(name.clone(), i64::try_from(most).unwrap_or(i64::MAX));
+        }
+    }
+    Scope { names: (!alone).then_some(names), except, limits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(more: &str) -> Arc<Jobspec> {
+        Arc::new(Jobspec::parse(&format!("Command = 'x'\n{more}")).unwrap())
+    }
+
+    #[test]
+    fn a_worker_alone_takes_all_but_what_it_lacks_the_labels_for() {
+        let specs = [
+            ("any".to_owned(), spec("MaxRunning = 2")),
+            ("gpu".to_owned(), spec("Requires = ['gpu']")),
+            ("here".to_owned(), spec(&format!("Requires = ['os={}']", std::env::consts::OS))),
+        ];
+        let labels = crate::machine::labels();
+        let alone = scope(&specs, &labels, true);
+        assert_eq!((alone.names, alone.except), (None, BTreeSet::from(["gpu".to_owned()])));
+        assert_eq!(alone.limits, BTreeMap::from([("any".to_owned(), 2)]));
+        let among = scope(&specs, &labels, false);
+        assert_eq!(among.names, Some(BTreeSet::from(["any".to_owned(), "here".to_owned()])));
+        assert!(scope(&specs, &["gpu".to_owned()], false).names.unwrap().contains("gpu"));
+    }
+}
