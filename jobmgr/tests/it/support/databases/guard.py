@@ -68,6 +68,8 @@ def running():
 # What a terminal sends to the tests is not for the server: it ends after them.
 os.setsid()
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+# Where Debian puts servers; only root's shells know it.
+os.environ["PATH"] += ":/usr/sbin"
 acts = {act.__name__: act for act in (start, pause, resume, kill, running)}
 for line in sys.stdin:
     try:
