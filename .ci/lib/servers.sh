@@ -3,6 +3,7 @@
 
 work=$(mktemp -d)
 server=
+as_user=()
 trap stop_server EXIT
 
 # Nothing of it is kept, so it is not asked, unless the script names a gentler signal.
@@ -14,9 +15,10 @@ stop_server() {
     rm -rf "$work"
 }
 
-# serve COMMAND [ARGUMENT...]: starts it. It ends with this script, even where that is killed.
+# serve COMMAND [ARGUMENT...]: starts it, by way of the command as_user where the script has one. It ends with this
+# script, even where that is killed; a change of user would undo that, so it comes first.
 serve() {
-    setpriv --pdeathsig KILL "$@" >"$work/log" 2>&1 </dev/null &
+    "${as_user[@]}" setpriv --pdeathsig KILL "$@" >"$work/log" 2>&1 </dev/null &
     server=$!
 }
 
