@@ -78,19 +78,16 @@ fn program(tree: &Path, program: &str) -> Result<Vec<String>, String> {
 /// The tree, made on first use.
 fn tree() -> Result<PathBuf, String> {
     let folder = programs::cached("mysql", PACKAGES, |folder| {
-        let (tree, archive) = (folder.join("tree"), folder.join("tree.tar"));
+        let tree = folder.join("tree");
+        // What an interrupted one has left.
         let _ = fs::remove_dir_all(&tree);
-        fs::create_dir(&tree).map_err(|e| format!("{}: {e}", tree.display()))?;
-        // The release may be older than this machine's mirror likes.
-        let aged = "--aptopt=Acquire::Check-Valid-Until \"false\"";
-        let include = format!("--include={PACKAGES}");
-        programs::run(
-            Command::new("mmdebstrap").args(["--quiet", "--variant=extract", aged, &include, "sid"]).arg(&archive),
-        )?;
-        // By way of an archive, all of it belongs to who runs the tests.
-        let mut unpack = Command::new("tar");
-        programs::run(unpack.args(["--no-same-owner", "--exclude=./dev", "-C"]).arg(&tree).arg("-xf").arg(&archive))?;
-        fs::remove_file(archive).map_err(|e| e.to_string())
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        // The mirror's list of the release may be older than it says it should be.
+        mmdebstrap.args(["--quiet", "--variant=extract", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
+        if !is_root() {
+            mmdebstrap.arg("--mode=chrootless");
+        }
+        programs::run(mmdebstrap.arg(format!("--include={PACKAGES}")).arg("sid").arg(&tree)).map(drop)
     })?;
     Ok(folder.join("tree"))
 }
