@@ -128,12 +128,7 @@ impl DatabaseServer {
 
     /// As [`DatabaseServer::sql`], or what the client says of the first statement that fails.
     pub fn try_sql(&self, database: &str, statements: &str) -> Result<String, String> {
-        let mut client = match self.kind {
-            Kind::MariaDb | Kind::MariaDbSnapshot => mariadb::client(&self.place),
-            Kind::MySql => mysql::client(&self.place)?,
-            Kind::Postgres => postgres::client(&self.place)?,
-            Kind::PgBouncer => pgbouncer::client(&self.place)?,
-        };
+        let mut client = self.client()?;
         let input = (|| {
             let mut input = tempfile::tempfile()?;
             input.write_all(statements.as_bytes())?;
@@ -174,6 +169,16 @@ impl DatabaseServer {
     pub fn restart(&self) {
         self.tell("start");
         self.answers().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The server's own client; its next argument is the database, its input the statements.
+    fn client(&self) -> Result<Command, String> {
+        match self.kind {
+            Kind::MariaDb | Kind::MariaDbSnapshot => Ok(mariadb::client(&self.place)),
+            Kind::MySql => mysql::client(&self.place),
+            Kind::Postgres => Ok(postgres::client(&self.place)),
+            Kind::PgBouncer => Ok(pgbouncer::client(&self.place)),
+        }
     }
 
     fn tell(&self, act: &str) {

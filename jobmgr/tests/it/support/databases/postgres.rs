@@ -26,19 +26,19 @@ pub fn install(place: &Place) -> Result<Vec<String>, String> {
 }
 
 /// The client; its next argument is the database, its input the statements.
-pub fn client(place: &Place) -> Result<Command, String> {
-    let mut command = psql(place)?;
+pub fn client(place: &Place) -> Command {
+    let mut command = psql(place);
     command.arg("--host").arg(&place.folder).arg("--username=postgres");
-    Ok(command)
+    command
 }
 
 /// The client, not told yet where and as whom.
-pub fn psql(place: &Place) -> Result<Command, String> {
+pub fn psql(place: &Place) -> Command {
     let mut command = Command::new(program("psql"));
     command.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]);
     command.args(["--tuples-only", "--no-align", "--field-separator=\t", "--pset=null=NULL"]);
     command.arg(format!("--port={}", place.port)).env("PGCONNECT_TIMEOUT", "10");
-    Ok(command)
+    command
 }
 
 /// How a program is called as the user postgres where this is root, to whom it says no; the folder is that user's then.

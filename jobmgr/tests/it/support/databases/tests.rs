@@ -1,6 +1,7 @@
 //! The servers do what tests rely on.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -53,16 +54,38 @@ fn lets_the_user_make_tables(server: &DatabaseServer, url: &str) {
     assert_eq!(server.sql(name(url), "SELECT count(*) FROM mine"), "0");
 }
 
+/// Those who come, and those who are there.
 fn waits_while_paused(server: &DatabaseServer, database: &str) {
+    let (tell, comes) = mpsc::channel();
+    let (mut guest, answers) = guest(server, database);
+    let ask = || writeln!(guest.stdin.as_ref().unwrap(), "SELECT 1;").unwrap();
+    ask();
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "1");
     server.pause();
     std::thread::scope(|scope| {
-        let (tell, told) = mpsc::channel();
         scope.spawn(move || tell.send(server.try_sql(database, "SELECT 1")));
-        let answer = told.recv_timeout(Duration::from_millis(300));
+        ask();
+        let early = (comes.recv_timeout(Duration::from_millis(300)), answers.try_recv());
         server.resume();
-        assert!(answer.is_err(), "answered while paused: {answer:?}");
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok("1".to_owned()));
+        assert!(early.0.is_err() && early.1.is_err(), "answered while paused: {early:?}");
+        assert_eq!(comes.recv_timeout(PATIENCE).unwrap(), Ok("1".to_owned()));
+        assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "1");
     });
+    drop(guest.stdin.take());
+    assert!(guest.wait().unwrap().success());
+}
+
+/// A client that stays connected, and the lines that it prints.
+fn guest(server: &DatabaseServer, database: &str) -> (Child, mpsc::Receiver<String>) {
+    let mut client = server.client().unwrap();
+    if server.kind.is_mysql() {
+        client.arg("--unbuffered");
+    }
+    let mut client = client.arg(database).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    (client, told)
 }
 
 fn keeps_its_data_when_killed(server: &DatabaseServer, database: &str) {
