@@ -3,6 +3,7 @@
 /// A small blocking HTTP client.
 pub mod client;
 /// Real database servers.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod databases;
 /// Jobs' processes, found by what their environment names.
 #[cfg(target_os = "linux")]

