@@ -8,6 +8,7 @@ mod cli;
 mod collect;
 mod http;
 mod layers;
+mod lease_model;
 mod papers;
 mod path;
 mod printing;
