@@ -1,7 +1,8 @@
 //! Renew, finish, release, retry, cancel: each move of a job is one guarded UPDATE.
 
 use sqlx::any::AnyArguments;
-use sqlx::{AnyConnection, Arguments, Row};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, Arguments, Row};
 
 use super::dialect::{ROWS, Text};
 use super::statements::Statements;
@@ -23,21 +24,21 @@ pub(super) async fn apply(
         Op::Submit(_) | Op::Claim { .. } | Op::Close => {}
         Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
         Op::Release { claim, delay } => {
-            let query = sqlx::query(&statements.release).bind(millis(*delay));
+            let query = statements.query(&statements.release).bind(millis(*delay));
             done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
         }
         Op::Retry { claim, failure, delay } => {
-            let query = sqlx::query(&statements.retry).bind(millis(*delay));
+            let query = statements.query(&statements.retry).bind(millis(*delay));
             done.moved = go_back(connection, statements, claim, query, AttemptEnding::Failed, Some(failure)).await?;
         }
         Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
             let text = serde_json::json!({ "percent": progress.percent, "message": progress.message }).to_string();
-            let query = sqlx::query(&statements.progress).bind(text).bind(*id).bind(*epoch);
+            let query = statements.query(&statements.progress).bind(text).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
         Op::LimitCrashes { id, epoch, limit } => {
-            let query = sqlx::query(&statements.limit_crashes).bind(*limit).bind(*id).bind(*epoch);
+            let query = statements.query(&statements.limit_crashes).bind(*limit).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
         Op::Cancel(id) => done.moved = cancel(connection, statements, *id).await?,
@@ -52,17 +53,17 @@ pub(super) async fn apply(
 
 /// Renews all that the worker holds, except what is being written at this moment.
 async fn renew(connection: &mut AnyConnection, statements: &Statements, worker: &str, lease: i64) -> Outcome<Renewal> {
-    let rows = sqlx::query(&statements.renewable).bind(worker.to_owned()).fetch_all(&mut *connection).await?;
+    let rows = statements.query(&statements.renewable).bind(worker.to_owned()).fetch_all(&mut *connection).await?;
     let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
     let mut rest = ids.as_slice();
     for size in pieces(ids.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
-        let update = sqlx::query(&statements.renew[size]).bind(lease);
+        let update = statements.query(&statements.renew[size]).bind(lease);
         now.iter().fold(update, |update, id| update.bind(*id)).execute(&mut *connection).await?;
     }
     let mut held = Vec::new();
-    for row in sqlx::query(&statements.held).bind(worker.to_owned()).fetch_all(connection).await? {
+    for row in statements.query(&statements.held).bind(worker.to_owned()).fetch_all(connection).await? {
         let canceled = row.try_get::<i64, _>(2)? != 0;
         held.push(Held { id: row.try_get(0)?, epoch: row.try_get(1)?, attempt: row.try_get(3)?, canceled });
     }
@@ -71,7 +72,7 @@ async fn renew(connection: &mut AnyConnection, statements: &Statements, worker: 
 
 /// Whether the attempt was ended by this very claim before: the answer to that commit was lost.
 async fn was_ended(connection: &mut AnyConnection, statements: &Statements, claim: &Claim) -> Outcome<bool> {
-    let query = sqlx::query(&statements.own_end).bind(claim.id).bind(claim.epoch);
+    let query = statements.query(&statements.own_end).bind(claim.id).bind(claim.epoch);
     Ok(query.fetch_optional(connection).await?.is_some())
 }
 
@@ -83,7 +84,7 @@ async fn finish(
 ) -> Outcome<u64> {
     let mut values = AnyArguments::default();
     bind_finish(&mut values, claim, finish)?;
-    let moved = sqlx::query_with(&statements.finish, values).execute(&mut *connection).await?.rows_affected();
+    let moved = statements.query_with(&statements.finish, values).execute(&mut *connection).await?.rows_affected();
     if moved == 0 {
         return Ok(u64::from(was_ended(connection, statements, claim).await?));
     }
@@ -123,7 +124,7 @@ async fn insert_artifacts(
     for size in pieces(artifacts.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
-        let mut query = sqlx::query(&statements.artifacts[size]);
+        let mut query = statements.query(&statements.artifacts[size]);
         for artifact in now {
             query = query
                 .bind(id)
@@ -140,18 +141,16 @@ async fn insert_artifacts(
     Ok(())
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Any, AnyArguments>;
-
 /// Back to the queue by `update`, which lacks the claim; or to the end, if that was asked for meanwhile.
 async fn go_back(
     connection: &mut AnyConnection,
     statements: &Statements,
     claim: &Claim,
-    update: Query<'_>,
+    update: Query<'_, Any, AnyArguments>,
     ending: AttemptEnding,
     failure: Option<&Failure>,
 ) -> Outcome<u64> {
-    let mut moved = held(connection, &statements.cancel_held, claim.id, claim.epoch).await?;
+    let mut moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
     if moved == 0 {
         moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
     }
@@ -165,8 +164,13 @@ async fn go_back(
 }
 
 /// Runs a statement that needs nothing but the claim.
-pub(super) async fn held(connection: &mut AnyConnection, text: &Text, id: JobId, epoch: i64) -> Outcome<u64> {
-    Ok(sqlx::query(text).bind(id).bind(epoch).execute(connection).await?.rows_affected())
+pub(super) async fn held(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    text: &Text,
+    (id, epoch): (JobId, i64),
+) -> Outcome<u64> {
+    Ok(statements.query(text).bind(id).bind(epoch).execute(connection).await?.rows_affected())
 }
 
 /// An attempt that is over.
@@ -185,7 +189,8 @@ pub(super) async fn note(
     ending: AttemptEnding,
     failure: Option<&Failure>,
 ) -> Outcome {
-    let query = sqlx::query(&statements.end_attempt)
+    let query = statements
+        .query(&statements.end_attempt)
         .bind(past.id)
         .bind(past.attempt)
         .bind(ending.as_str())
@@ -204,7 +209,7 @@ pub(super) async fn note(
 async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome<u64> {
     for _ in 0..3 {
         for text in [&statements.cancel_queued, &statements.cancel_started] {
-            let moved = sqlx::query(text).bind(id).execute(&mut *connection).await?.rows_affected();
+            let moved = statements.query(text).bind(id).execute(&mut *connection).await?.rows_affected();
             if moved > 0 {
                 return Ok(moved);
             }

@@ -63,7 +63,8 @@ pub(super) async fn add(connection: &mut AnyConnection, statements: &Statements,
     let log = Log { written: chunk.bytes.len() as u64, body: LogBody::Inline(chunk.bytes.clone()) };
     let Some(content) = logs::to_column(&log) else { return Ok(1) };
     let stream = chunk.stream.as_str();
-    let query = sqlx::query(&statements.add_chunk)
+    let query = statements
+        .query(&statements.add_chunk)
         .bind(stream)
         .bind(number(chunk.start))
         .bind(number(log.written))
@@ -73,7 +74,7 @@ pub(super) async fn add(connection: &mut AnyConnection, statements: &Statements,
     let moved = query.execute(&mut *connection).await?.rows_affected();
     let end = chunk.start + log.written;
     if moved > 0 && end > LIVE {
-        let drop = sqlx::query(&statements.drop_chunks_before);
+        let drop = statements.query(&statements.drop_chunks_before);
         let drop = drop.bind(chunk.id).bind(chunk.attempt).bind(stream).bind(number(end - LIVE));
         drop.execute(connection).await?;
     }
@@ -81,7 +82,7 @@ pub(super) async fn add(connection: &mut AnyConnection, statements: &Statements,
 }
 
 pub(super) async fn drop_all(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome {
-    sqlx::query(&statements.drop_chunks).bind(id).execute(connection).await.map(drop)
+    statements.query(&statements.drop_chunks).bind(id).execute(connection).await.map(drop)
 }
 
 /// What is there from byte `from` on; what was dropped before it is missing.
@@ -92,7 +93,7 @@ pub(super) async fn read(
     stream: Stream,
     from: u64,
 ) -> Result<Live, StoreError> {
-    let query = sqlx::query(&statements.chunks).bind(id).bind(attempt).bind(stream.as_str()).bind(number(from));
+    let query = statements.query(&statements.chunks).bind(id).bind(attempt).bind(stream.as_str()).bind(number(from));
     let mut live = Live { start: from, bytes: Vec::new() };
     for row in query.fetch_all(connection).await? {
         let start = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();

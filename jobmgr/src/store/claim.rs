@@ -131,7 +131,7 @@ async fn full(connection: &mut AnyConnection, statements: &Statements, scope: &S
         return Ok(closed(scope));
     }
     let mut full: Vec<String> = scope.except.iter().cloned().collect();
-    for row in sqlx::query(&statements.running).fetch_all(connection).await? {
+    for row in statements.query(&statements.running).fetch_all(connection).await? {
         let (name, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         if scope.limits.get(&name).is_some_and(|limit| count >= *limit) {
             full.push(name);
@@ -179,15 +179,15 @@ async fn take(
     let mut values = AnyArguments::default();
     if statements.dialect.claims_at_once() {
         bind(&mut values, claiming, full, limit)?;
-        return claims(sqlx::query_with(text, values).fetch_all(connection).await?, claiming);
+        return claims(statements.query_with(text, values).fetch_all(connection).await?, claiming);
     }
     bind_choice(&mut values, claiming, full, limit)?;
-    let mut found = claims(sqlx::query_with(text, values).fetch_all(&mut *connection).await?, claiming)?;
+    let mut found = claims(statements.query_with(text, values).fetch_all(&mut *connection).await?, claiming)?;
     let mut rest = found.as_mut_slice();
     for size in pieces(rest.len()) {
         let (now, later) = rest.split_at_mut(ROWS[size]);
         rest = later;
-        let mut start = sqlx::query(&statements.start[size]);
+        let mut start = statements.query(&statements.start[size]);
         start = start.bind(claiming.worker.to_string()).bind(super::millis(claiming.lease));
         for claim in now {
             claim.epoch += 1;
@@ -233,13 +233,13 @@ async fn put_back_what_is_too_many(
     let names: BTreeSet<String> = taken.iter().map(|claim| claim.name.clone()).collect();
     for (name, limit) in names.iter().filter_map(|name| scope.limits.get_key_value(name)) {
         lock(connection, statements, name).await?;
-        let count = sqlx::query(&statements.running_of).bind(name.clone()).fetch_one(&mut *connection).await?;
+        let count = statements.query(&statements.running_of).bind(name.clone()).fetch_one(&mut *connection).await?;
         let mut too_many = count.try_get::<i64, _>(0)? - limit;
         while too_many > 0
             && let Some(last) = taken.iter().rposition(|claim| claim.name == *name)
         {
             let claim = taken.remove(last);
-            sqlx::query(&statements.unclaim).bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?;
+            statements.query(&statements.unclaim).bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?;
             too_many -= 1;
         }
     }
@@ -249,10 +249,10 @@ async fn put_back_what_is_too_many(
 async fn lock(connection: &mut AnyConnection, statements: &Statements, name: &str) -> Outcome {
     let mut there = false;
     while !there {
-        let lock = sqlx::query(&statements.lock_limit).bind(name.to_owned());
+        let lock = statements.query(&statements.lock_limit).bind(name.to_owned());
         there = lock.fetch_optional(&mut *connection).await?.is_some();
         if !there {
-            sqlx::query(&statements.add_limit).bind(name.to_owned()).execute(&mut *connection).await?;
+            statements.query(&statements.add_limit).bind(name.to_owned()).execute(&mut *connection).await?;
         }
     }
     Ok(())

@@ -37,11 +37,12 @@ impl Dialect {
         }
     }
 
-    /// Where one text begins in another, from 1; 0: nowhere.
-    fn position(self) -> &'static str {
+    /// Where a job's name is in a text of names, from 1; 0: nowhere. Binds the text; names are exact.
+    fn place(self) -> &'static str {
         match self {
-            Dialect::Postgres => "strpos",
-            Dialect::Sqlite | Dialect::Mysql => "instr",
+            Dialect::Sqlite => "instr(?, concat('/', name, '/'))",
+            Dialect::Postgres => "strpos(?, concat('/', name, '/'))",
+            Dialect::Mysql => "instr(? collate utf8mb4_bin, concat('/', name, '/'))",
         }
     }
 
@@ -180,7 +181,7 @@ impl Dialect {
             .replace("{now}", self.now())
             .replace("{skip}", self.skip())
             .replace("{lock}", self.lock())
-            .replace("{position}", self.position());
+            .replace("{place}", self.place());
         Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }
 }

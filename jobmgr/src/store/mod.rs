@@ -64,8 +64,6 @@ pub struct Store {
 
 struct Shared {
     readers: sqlx::AnyPool,
-    /// Each transaction may be in another session.
-    pooled: bool,
     statements: Arc<Statements>,
     writer: Writer,
     wake: Arc<Wake>,
@@ -498,7 +496,7 @@ impl Shared {
         connection: &mut AnyConnection,
         work: impl for<'c> Fn(&'c mut AnyConnection, &'c Statements) -> BoxFuture<'c, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if !self.pooled {
+        if !self.statements.pooled {
             return work(connection, &self.statements).await;
         }
         connection.execute(sqlx::raw_sql(self.statements.dialect.begin_to_read())).await?;

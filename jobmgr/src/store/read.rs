@@ -13,7 +13,7 @@ pub(super) async fn job(
     statements: &Statements,
     id: JobId,
 ) -> Result<Option<Job>, StoreError> {
-    let query = sqlx::query(&statements.job).bind(id);
+    let query = statements.query(&statements.job).bind(id);
     let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
     let artifacts = match row.try_get::<i64, _>("artifact_count")? {
         0 => Vec::new(),
@@ -80,7 +80,7 @@ async fn artifacts_of(
     statements: &Statements,
     id: JobId,
 ) -> Result<Vec<Artifact>, StoreError> {
-    let rows = sqlx::query(&statements.artifacts_of).bind(id).fetch_all(connection).await?;
+    let rows = statements.query(&statements.artifacts_of).bind(id).fetch_all(connection).await?;
     rows.iter().map(|row| artifact_from(row).map_err(StoreError::from)).collect()
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn artifact(
     statements: &Statements,
     id: i64,
 ) -> Result<Option<Artifact>, StoreError> {
-    let row = sqlx::query(&statements.artifact).bind(id).fetch_optional(&mut *connection).await?;
+    let row = statements.query(&statements.artifact).bind(id).fetch_optional(&mut *connection).await?;
     Ok(row.as_ref().map(artifact_from).transpose()?)
 }
 
@@ -110,7 +110,7 @@ fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
 
 /// How many jobs are queued or started.
 pub(super) async fn unfinished(connection: &mut AnyConnection, statements: &Statements) -> Result<i64, StoreError> {
-    Ok(sqlx::query(&statements.unfinished).fetch_one(connection).await?.try_get(0)?)
+    Ok(statements.query(&statements.unfinished).fetch_one(connection).await?.try_get(0)?)
 }
 
 /// Where the job stands, and in which attempt.
@@ -119,7 +119,7 @@ pub(super) async fn status(
     statements: &Statements,
     id: JobId,
 ) -> Result<Option<(Status, i64)>, StoreError> {
-    let query = sqlx::query(&statements.status).bind(id);
+    let query = statements.query(&statements.status).bind(id);
     let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
     let word: String = row.try_get(0)?;
     let status = Status::from_word(&word);
@@ -133,7 +133,7 @@ pub(super) async fn attempts(
     statements: &Statements,
     id: JobId,
 ) -> Result<Vec<Attempt>, StoreError> {
-    let rows = sqlx::query(&statements.attempts).bind(id).fetch_all(connection).await?;
+    let rows = statements.query(&statements.attempts).bind(id).fetch_all(connection).await?;
     rows.iter().map(|row| attempt_from(row, id)).collect()
 }
 
@@ -162,7 +162,7 @@ pub(super) async fn canceled(
     statements: &Statements,
     worker: String,
 ) -> Result<Vec<(JobId, i64)>, StoreError> {
-    let rows = sqlx::query(&statements.canceled_of).bind(worker).fetch_all(connection).await?;
+    let rows = statements.query(&statements.canceled_of).bind(worker).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn waiting(
     (priority, id): (i64, JobId),
     age: std::time::Duration,
 ) -> Result<Vec<(JobId, i64, String)>, StoreError> {
-    let query = sqlx::query(&statements.waiting).bind(priority).bind(priority).bind(id).bind(super::millis(age));
+    let query = statements.query(&statements.waiting).bind(priority).bind(priority).bind(id).bind(super::millis(age));
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }

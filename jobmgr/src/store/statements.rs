@@ -1,7 +1,11 @@
 //! Every statement of the store, rendered for one dialect.
 //!
-//! `{now}`, `{skip}`, `{lock}`, `{position}` and a few more are filled in by `dialect`. Every write of a worker is
+//! `{now}`, `{skip}`, `{lock}`, `{place}` and a few more are filled in by `dialect`. Every write of a worker is
 //! guarded by the epoch of its claim.
+
+use sqlx::Any;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 
 use super::dialect::{Dialect, ROWS, Text};
 
@@ -18,6 +22,8 @@ pub(super) enum Filter {
 /// Every statement of the store, rendered for one dialect.
 pub(super) struct Statements {
     pub(super) dialect: Dialect,
+    /// The next statement may meet another session, so that none is prepared for later.
+    pub(super) pooled: bool,
     /// How far apart the ids of one INSERT's rows are, where they are not returned.
     pub(super) id_step: i64,
     /// Per row: priority, name, parameters, user, queue timeout in milliseconds. Gives the ids, ascending in the
@@ -69,7 +75,7 @@ pub(super) struct Statements {
     pub(super) unfinished: Text,
     pub(super) installation: Text,
     pub(super) set_installation: Text,
-    pub(super) workers: super::workers::Statements,
+    pub(super) workers: super::workers::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -79,7 +85,7 @@ const BACK: &str = "worker = null, lease_until = null, started_at = null, progre
 const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
 
 impl Statements {
-    pub(super) fn new(dialect: Dialect, id_step: i64) -> Self {
+    pub(super) fn new(dialect: Dialect, pooled: bool, id_step: i64) -> Self {
         let text = |template: &str| dialect.text(template);
         let by_id = |before: &str, after: &str| {
             ROWS.map(|rows| text(&format!("{before} where id in ({}){after}", vec!["?"; rows].join(", "))))
@@ -87,10 +93,11 @@ impl Statements {
         let insert = |into: &str, row: &str, returning: &str| {
             ROWS.map(|rows| text(&format!("insert into {into} values {}{returning}", vec![row; rows].join(", "))))
         };
-        let except = " and {position}(?, concat('/', name, '/')) = 0";
-        let only = format!(" and {{position}}(?, concat('/', name, '/')) > 0{except}");
+        let except = " and {place} = 0";
+        let only = format!(" and {{place}} > 0{except}");
         Self {
             dialect,
+            pooled,
             id_step,
             submit: insert(
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
@@ -163,7 +170,7 @@ impl Statements {
             ),
             waiting: text(
                 "select id, priority, name from jobs where status = 'queued' and priority >= ? \
-                 and (priority > ? or id > ?) and created_at < {now} - ? order by priority, id limit 1000",
+                 and (priority > ? or id > ?) and created_at <= {now} - ? order by priority, id limit 1000",
             ),
             fail_queued: text(
                 "update jobs set status = 'failed', reason = ?, error = ?, epoch = epoch + 1, finished_at = {now} \
@@ -205,8 +212,18 @@ impl Statements {
             unfinished: text("select count(*) from jobs where status in ('queued', 'started')"),
             installation: text("select value from installation where name = ?"),
             set_installation: text(&dialect.insert_new("installation (name, value) values (?, ?)")),
-            workers: super::workers::Statements::new(dialect),
+            workers: super::workers::Texts::new(dialect),
         }
+    }
+
+    /// A query by one of these statements.
+    pub(super) fn query<'q>(&self, text: &'q Text) -> Query<'q, Any, AnyArguments> {
+        sqlx::query(text).persistent(!self.pooled)
+    }
+
+    /// A query by one of these statements, with its values.
+    pub(super) fn query_with<'q>(&self, text: &'q Text, values: AnyArguments) -> Query<'q, Any, AnyArguments> {
+        sqlx::query_with(text, values).persistent(!self.pooled)
     }
 
     /// Gives the columns `CLAIMED`; `dialect` says what it binds.

@@ -29,7 +29,7 @@ pub(super) async fn all(
         rest = later;
         let mut values = AnyArguments::default();
         bind(&mut values, now)?;
-        let insert = sqlx::query_with(&statements.submit[size], values);
+        let insert = statements.query_with(&statements.submit[size], values);
         if statements.dialect.returns_ids() {
             given.extend(ids(&insert.fetch_all(&mut *connection).await?)?);
         } else {

@@ -15,17 +15,18 @@ type Outcome<T = ()> = Result<T, sqlx::Error>;
 pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statements, op: &Op) -> Outcome<Swept> {
     match op {
         Op::Crashed { id, epoch } => {
-            let rows = sqlx::query(&statements.one_held).bind(*id).bind(*epoch).fetch_all(&mut *connection).await?;
+            let rows =
+                statements.query(&statements.one_held).bind(*id).bind(*epoch).fetch_all(&mut *connection).await?;
             take_back(connection, statements, rows, AttemptEnding::Crashed).await
         }
         Op::Bury { worker } => {
-            let rows = sqlx::query(&statements.held_by).bind(worker.clone()).fetch_all(&mut *connection).await?;
+            let rows = statements.query(&statements.held_by).bind(worker.clone()).fetch_all(&mut *connection).await?;
             take_back(connection, statements, rows, AttemptEnding::Lost).await
         }
         Op::Sweep => {
-            let rows = sqlx::query(&statements.expired).fetch_all(&mut *connection).await?;
+            let rows = statements.query(&statements.expired).fetch_all(&mut *connection).await?;
             let mut swept = take_back(connection, statements, rows, AttemptEnding::Lost).await?;
-            let rows = sqlx::query(&statements.overdue).fetch_all(&mut *connection).await?;
+            let rows = statements.query(&statements.overdue).fetch_all(&mut *connection).await?;
             let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
             let why = "waited longer than its jobspec's QueueTimeout allows";
             swept.overdue = fail_queued(connection, statements, &ids, Reason::QueueTimeout, why).await?;
@@ -52,14 +53,14 @@ async fn take_back(
         let (crashes, limit): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
         let worker = row.try_get::<Option<String>, _>(5)?.unwrap_or_default();
         let past = Past { id, attempt: row.try_get(4)?, worker: &worker, started_ms: row.try_get(6)? };
-        if held(connection, &statements.cancel_held, id, epoch).await? > 0 {
+        if held(connection, statements, &statements.cancel_held, (id, epoch)).await? > 0 {
             swept.ended.push(id);
         } else if crashes + 1 >= limit {
             if give_up(connection, statements, (id, epoch), limit, ending).await? == 0 {
                 continue;
             }
             swept.ended.push(id);
-        } else if held(connection, &statements.requeue, id, epoch).await? > 0 {
+        } else if held(connection, statements, &statements.requeue, (id, epoch)).await? > 0 {
             swept.queued += 1;
         } else {
             continue;
@@ -84,7 +85,7 @@ async fn give_up(
     } else {
         (Reason::WorkerLost, format!("its {who} died while it ran this job; its jobspec says not to run it again"))
     };
-    let query = sqlx::query(&statements.give_up).bind(reason.as_str()).bind(why).bind(id).bind(epoch);
+    let query = statements.query(&statements.give_up).bind(reason.as_str()).bind(why).bind(id).bind(epoch);
     Ok(query.execute(connection).await?.rows_affected())
 }
 
@@ -97,7 +98,7 @@ async fn fail_queued(
 ) -> Outcome<Vec<JobId>> {
     let mut failed = Vec::new();
     for id in ids {
-        let query = sqlx::query(&statements.fail_queued).bind(reason.as_str()).bind(error.to_owned()).bind(*id);
+        let query = statements.query(&statements.fail_queued).bind(reason.as_str()).bind(error.to_owned()).bind(*id);
         if query.execute(&mut *connection).await?.rows_affected() > 0 {
             failed.push(*id);
         }

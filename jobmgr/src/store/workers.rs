@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, Text};
+use super::statements::Statements;
 use super::{StoreError, millis};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -70,7 +71,7 @@ pub(super) enum Write {
 }
 
 /// The statements of this file.
-pub(super) struct Statements {
+pub(super) struct Texts {
     add: Text,
     heartbeat: Text,
     remove: Text,
@@ -84,7 +85,7 @@ pub(super) struct Statements {
     take_duty: Text,
 }
 
-impl Statements {
+impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = |template: &str| dialect.text(template);
         Self {
@@ -121,33 +122,30 @@ impl Statements {
     }
 }
 
-pub(super) async fn apply(
-    connection: &mut AnyConnection,
-    statements: &super::statements::Statements,
-    write: &Write,
-) -> Outcome<u64> {
-    let statements = &statements.workers;
+pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statements, write: &Write) -> Outcome<u64> {
     match write {
         Write::Heartbeat(presence, alive) => heartbeat(connection, statements, presence, millis(*alive)).await,
         Write::Offers(worker, offers) => {
-            sqlx::query(&statements.remove_offers).bind(worker.clone()).execute(&mut *connection).await?;
+            statements.query(&statements.workers.remove_offers).bind(worker.clone()).execute(&mut *connection).await?;
             for offer in offers {
-                let insert = sqlx::query(&statements.add_offer).bind(worker.clone()).bind(offer.name.clone());
+                let insert =
+                    statements.query(&statements.workers.add_offer).bind(worker.clone()).bind(offer.name.clone());
                 insert.bind(offer.hash.clone()).bind(offer.about.clone()).execute(&mut *connection).await?;
             }
             Ok(offers.len() as u64)
         }
         Write::Leave(worker) => leave(connection, statements, worker).await,
         Write::Forget(silence) => {
-            let silent = sqlx::query(&statements.silent).bind(millis(*silence)).fetch_all(&mut *connection).await?;
+            let silent =
+                statements.query(&statements.workers.silent).bind(millis(*silence)).fetch_all(&mut *connection).await?;
             for row in &silent {
                 leave(connection, statements, &row.try_get::<String, _>(0)?).await?;
             }
             Ok(silent.len() as u64)
         }
         Write::Duty(worker, duty, time) => {
-            sqlx::query(&statements.add_duty).bind(*duty).execute(&mut *connection).await?;
-            let take = sqlx::query(&statements.take_duty).bind(worker.clone()).bind(millis(*time));
+            statements.query(&statements.workers.add_duty).bind(*duty).execute(&mut *connection).await?;
+            let take = statements.query(&statements.workers.take_duty).bind(worker.clone()).bind(millis(*time));
             Ok(take.bind(*duty).bind(worker.clone()).execute(connection).await?.rows_affected())
         }
     }
@@ -159,8 +157,9 @@ async fn heartbeat(
     presence: &Presence,
     alive: i64,
 ) -> Outcome<u64> {
-    for text in [&statements.heartbeat, &statements.add] {
-        let query = sqlx::query(text)
+    for text in [&statements.workers.heartbeat, &statements.workers.add] {
+        let query = statements
+            .query(text)
             .bind(presence.name.clone())
             .bind(presence.host.clone())
             .bind(presence.version.clone())
@@ -178,16 +177,13 @@ async fn heartbeat(
 }
 
 async fn leave(connection: &mut AnyConnection, statements: &Statements, worker: &str) -> Outcome<u64> {
-    sqlx::query(&statements.remove_offers).bind(worker.to_owned()).execute(&mut *connection).await?;
-    Ok(sqlx::query(&statements.remove).bind(worker.to_owned()).execute(connection).await?.rows_affected())
+    statements.query(&statements.workers.remove_offers).bind(worker.to_owned()).execute(&mut *connection).await?;
+    Ok(statements.query(&statements.workers.remove).bind(worker.to_owned()).execute(connection).await?.rows_affected())
 }
 
 /// All processes that are known, the living and those who are silent.
-pub(super) async fn all(
-    connection: &mut AnyConnection,
-    statements: &super::statements::Statements,
-) -> Result<Vec<Worker>, StoreError> {
-    let rows = sqlx::query(&statements.workers.all).fetch_all(connection).await?;
+pub(super) async fn all(connection: &mut AnyConnection, statements: &Statements) -> Result<Vec<Worker>, StoreError> {
+    let rows = statements.query(&statements.workers.all).fetch_all(connection).await?;
     rows.iter().map(|row| worker_from(row).map_err(StoreError::from)).collect()
 }
 
@@ -208,12 +204,9 @@ fn worker_from(row: &AnyRow) -> Outcome<Worker> {
 }
 
 /// What living workers offer, of each name the newest worker's.
-pub(super) async fn offers(
-    connection: &mut AnyConnection,
-    statements: &super::statements::Statements,
-) -> Result<Vec<Offer>, StoreError> {
+pub(super) async fn offers(connection: &mut AnyConnection, statements: &Statements) -> Result<Vec<Offer>, StoreError> {
     let mut offers: Vec<Offer> = Vec::new();
-    for row in sqlx::query(&statements.workers.offers).fetch_all(connection).await? {
+    for row in statements.query(&statements.workers.offers).fetch_all(connection).await? {
         let offer = Offer { name: row.try_get(0)?, hash: row.try_get(1)?, about: row.try_get(2)? };
         if offers.last().is_none_or(|last| last.name != offer.name) {
             offers.push(offer);
@@ -225,8 +218,8 @@ pub(super) async fn offers(
 /// The names that living workers offer.
 pub(super) async fn offered(
     connection: &mut AnyConnection,
-    statements: &super::statements::Statements,
+    statements: &Statements,
 ) -> Result<Vec<String>, StoreError> {
-    let rows = sqlx::query(&statements.workers.offered).fetch_all(connection).await?;
+    let rows = statements.query(&statements.workers.offered).fetch_all(connection).await?;
     rows.iter().map(|row| row.try_get(0).map_err(StoreError::from)).collect()
 }

@@ -57,6 +57,9 @@ pub(super) async fn run(
     hold: &Hold,
 ) -> (Ending, Option<Directory>) {
     let parts = &shared.parts;
+    if hold.fence.is_cancelled() {
+        return (Ending::Fenced, None);
+    }
     let spec = match parts.jobspecs.get(&claim.name) {
         Ok(spec) => spec,
         Err(why) => return (unknown(shared, claim, why).await, None),

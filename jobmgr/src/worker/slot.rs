@@ -1,6 +1,5 @@
 //! Claim after claim.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,15 +124,15 @@ async fn finish(
     finish: &Arc<Finish>,
     fence: &tokio_util::sync::CancellationToken,
 ) -> Option<Held> {
-    let asked = Cell::new(Duration::ZERO);
-    let done = until_done(shared, fence, || {
-        asked.set(leases::now());
+    let done = until_done(shared, fence, || async {
+        let asked = leases::now();
         let next = (!shared.draining.is_cancelled()).then(|| shared.claiming());
-        shared.parts.store.finish(claim, Arc::clone(finish), next)
+        let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
+        Ok((asked, done))
     });
     match done.await {
-        Some(Some(mut next)) => next.pop().map(|claim| hold(shared, claim, asked.get())),
-        Some(None) => {
+        Some((asked, Some(mut next))) => next.pop().map(|claim| hold(shared, claim, asked)),
+        Some((_, None)) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             let prefix = attempt::key_prefix(shared, claim, claim.attempt);
             drop(shared.parts.blobs.delete_prefix(&prefix).await);

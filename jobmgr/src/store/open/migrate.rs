@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, Connection, SqlSafeStr};
+use sqlx::{AnyConnection, Connection, Executor, SqlSafeStr};
 
 use super::Place;
 use crate::store::StoreError;
@@ -31,7 +31,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
 pub(super) async fn run(connection: &mut AnyConnection, place: &Place) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {
-        let error = match once(connection, place.dialect).await {
+        let error = match once(connection, place).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -50,17 +50,24 @@ pub(super) async fn run(connection: &mut AnyConnection, place: &Place) -> Result
     }
 }
 
-async fn once(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), MigrateError> {
-    let mut migrator = Migrator::with_migrations(migrations(dialect));
-    if dialect != Dialect::Postgres {
+async fn once(connection: &mut AnyConnection, place: &Place) -> Result<(), MigrateError> {
+    let mut migrator = Migrator::with_migrations(migrations(place.dialect));
+    if place.dialect != Dialect::Postgres {
         return migrator.run(&mut *connection).await;
     }
     // A lock of the transaction, not of the session: behind a pooler the session may be another one next time.
     migrator.set_locking(false);
     let mut transaction = connection.begin().await?;
-    let lock = sqlx::query("select 1 from (select pg_advisory_xact_lock($1)) as locked").bind(LOCK);
+    let lock = sqlx::query("select 1 from (select pg_advisory_xact_lock($1)) as locked").bind(LOCK).persistent(false);
     lock.execute(&mut *transaction).await?;
+    if place.pooled {
+        // The migrator prepares statements by name, and this session may know those names from somebody before.
+        transaction.execute(sqlx::raw_sql("deallocate all")).await?;
+    }
     migrator.run(&mut *transaction).await?;
+    if place.pooled {
+        transaction.execute(sqlx::raw_sql("deallocate all")).await?;
+    }
     Ok(transaction.commit().await?)
 }
 

@@ -70,7 +70,7 @@ impl Store {
             dialect => server::connect(dialect, url, config).await?,
         };
         migrate::run(&mut connection, &place).await?;
-        let statements = Statements::new(place.dialect, server::id_step(&mut connection, &place).await?);
+        let statements = Statements::new(place.dialect, place.pooled, server::id_step(&mut connection, &place).await?);
         let installation = installation(&mut connection, &statements).await?;
         let statements = Arc::new(statements);
         let wake = match place.dialect {
@@ -83,8 +83,7 @@ impl Store {
         let readers = readers(options, &place).await?;
         let writer =
             Writer::start(connection, connector).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let pooled = place.pooled;
-        Ok(Store { shared: Arc::new(Shared { readers, pooled, statements, writer, wake, installation }) })
+        Ok(Store { shared: Arc::new(Shared { readers, statements, writer, wake, installation }) })
     }
 }
 
@@ -149,10 +148,10 @@ async fn remembered(
 ) -> Result<String, StoreError> {
     for _ in 0..20 {
         connection.execute(sqlx::raw_sql(statements.dialect.begin())).await?;
-        let query = sqlx::query(&statements.installation).bind(name.to_owned());
+        let query = statements.query(&statements.installation).bind(name.to_owned());
         let row = query.fetch_optional(&mut *connection).await?;
         let inserted = if row.is_none() {
-            let insert = sqlx::query(&statements.set_installation).bind(name.to_owned()).bind(make());
+            let insert = statements.query(&statements.set_installation).bind(name.to_owned()).bind(make());
             insert.execute(&mut *connection).await
         } else {
             Ok(sqlx::any::AnyQueryResult::default())

@@ -39,9 +39,11 @@ fn file(url: &str) -> Result<PathBuf, StoreError> {
     let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     match path {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err(StoreError::Unusable(format!(
-            "[Database] URL = \"{url}\": it has to be \"sqlite:FILE\", \"postgres://...\" or \"mysql://...\""
-        ))),
+        // What it says instead may hold a password.
+        _ => {
+            let text = "[Database] URL: it has to be \"sqlite:FILE\", \"postgres://...\" or \"mysql://...\"";
+            Err(StoreError::Unusable(text.to_owned()))
+        }
     }
 }
 

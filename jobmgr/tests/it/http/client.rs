@@ -11,7 +11,7 @@ use jobmgr::config;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, NewJob, Parameters, Reason, Status};
 use jobmgr::http::{self, Api};
 use jobmgr::jobspecs::Jobspecs;
-use jobmgr::store::Store;
+use jobmgr::store::{Claiming, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -88,9 +88,10 @@ impl Server {
     /// A job that a worker has begun.
     pub async fn claimed(&self, name: &str) -> Claim {
         let parameters = Parameters::from([("b".into(), "2".into()), ("a".into(), "1".into())]);
-        let job = NewJob { name: name.into(), parameters, priority: 50, user_id: 1 };
+        let job = NewJob { name: name.into(), parameters, priority: 50, user_id: 1, queue_timeout: None };
         self.api.store.submit(job).await.unwrap();
-        self.api.store.claim("worker", DEADLINE, 1).await.unwrap().pop().unwrap()
+        let claiming = Claiming { worker: "worker".into(), lease: DEADLINE, scope: Arc::default() };
+        self.api.store.claim(&claiming, 1).await.unwrap().pop().unwrap()
     }
 
     /// Ends it, well unless there is an `error`.
@@ -110,7 +111,7 @@ impl Server {
             artifacts,
             skipped: vec![],
         };
-        let finish = Arc::new(Finish { status, reason, attempt: claim.attempt, ended });
+        let finish = Arc::new(Finish { status, reason, attempt: claim.attempt, chunks: false, ended });
         assert!(self.api.store.finish(claim, finish, None).await.unwrap().is_some());
     }
 

@@ -1,4 +1,5 @@
-//! The queue's rules, as plain functions that every database has to pass.
+//! The queue, on every database.
 
 mod rules;
+mod servers;
 mod sqlite;

@@ -1,18 +1,23 @@
 //! One conformance suite for every database: each function gets an empty store.
 
+mod moves;
+mod several;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, Log, LogBody, NewJob, Progress, Reason, Skipped, Status};
-use jobmgr::store::Store;
+use jobmgr::domain::job::{
+    Artifact, AttemptEnding, Claim, Ended, Failure, Finish, Log, LogBody, NewJob, Progress, Reason, Skipped, Status,
+};
+use jobmgr::store::{Chunk, Claiming, Held, Store, Stream};
 
 const LEASE: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::ZERO;
 
 fn job(name: &str, priority: i64) -> NewJob {
     let parameters = [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "\u{e9}\u{1F600}'\"\\\n".to_owned())];
-    NewJob { name: name.into(), parameters: parameters.into(), priority, user_id: 1 }
+    NewJob { name: name.into(), parameters: parameters.into(), priority, user_id: 1, queue_timeout: None }
 }
 
 fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
@@ -27,11 +32,32 @@ fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
         artifacts: Vec::new(),
         skipped: vec![Skipped { name: "link".into(), reason: "symlink".into() }],
     };
-    Arc::new(Finish { status: Status::Completed, reason: None, attempt, ended })
+    Arc::new(Finish { status: Status::Completed, reason: None, attempt, chunks: true, ended })
+}
+
+fn failure() -> Arc<Failure> {
+    let log = |text: &[u8]| Log { written: text.len() as u64, body: LogBody::Inline(text.to_vec()) };
+    Arc::new(Failure {
+        reason: Reason::ExitCode,
+        error: Some("exit status 3".into()),
+        exit_code: Some(3),
+        signal: None,
+        stdout: log(b"said\0"),
+        stderr: log(b""),
+    })
+}
+
+fn chunk(claim: &Claim, start: u64, bytes: &[u8]) -> Chunk {
+    let Claim { id, epoch, attempt, .. } = *claim;
+    Chunk { id, epoch, attempt, stream: Stream::Stdout, start, bytes: bytes.to_vec() }
 }
 
 async fn claim_one(store: &Store, worker: &str, lease: Duration) -> Option<Claim> {
-    store.claim(worker, lease, 1).await.unwrap().pop()
+    store.claim(&by(worker, lease), 1).await.unwrap().pop()
+}
+
+fn by(worker: &str, lease: Duration) -> Claiming {
+    Claiming { worker: worker.into(), lease, scope: Arc::default() }
 }
 
 /// Every rule, in turn; `fresh` makes an empty store.
@@ -49,6 +75,8 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     many_submissions_get_ids_of_their_own(&fresh().await).await;
     many_claimers_get_each_job_once(&fresh().await).await;
     a_caller_that_goes_away_leaves_the_store_sound(&fresh().await).await;
+    moves::all(&fresh).await;
+    several::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {
@@ -66,10 +94,10 @@ async fn claims_go_by_priority_then_id(store: &Store) {
     for priority in [50, 10, 50, 0, 100, 10] {
         ids.push(store.submit(job("x", priority)).await.unwrap());
     }
-    let claims = store.claim("w", LEASE, 4).await.unwrap();
+    let claims = store.claim(&by("w", LEASE), 4).await.unwrap();
     let order: Vec<i64> = claims.iter().map(|claim| claim.id).collect();
     assert_eq!(order, [ids[3], ids[1], ids[5], ids[0]]);
-    let rest: Vec<i64> = store.claim("w", LEASE, 9).await.unwrap().iter().map(|claim| claim.id).collect();
+    let rest: Vec<i64> = store.claim(&by("w", LEASE), 9).await.unwrap().iter().map(|claim| claim.id).collect();
     assert_eq!(rest, [ids[2], ids[4]]);
     assert!(claim_one(store, "w", LEASE).await.is_none());
     assert_eq!(claims[0].parameters.as_ref().unwrap(), &job("x", 0).parameters);
@@ -116,9 +144,9 @@ async fn an_end_can_claim_the_next(store: &Store) {
     let second = store.submit(job("y", 50)).await.unwrap();
     let claim = claim_one(store, "w", LEASE).await.unwrap();
     assert_eq!(claim.id, first);
-    let next = store.finish(&claim, completed(1, b""), Some(("w", LEASE))).await.unwrap().unwrap();
+    let next = store.finish(&claim, completed(1, b""), Some(by("w", LEASE))).await.unwrap().unwrap();
     assert_eq!(next.iter().map(|claim| claim.id).collect::<Vec<_>>(), [second]);
-    let none = store.finish(&next[0], completed(1, b""), Some(("w", LEASE))).await.unwrap().unwrap();
+    let none = store.finish(&next[0], completed(1, b""), Some(by("w", LEASE))).await.unwrap().unwrap();
     assert!(none.is_empty());
     assert_eq!(store.unfinished().await.unwrap(), 0);
 }
@@ -127,18 +155,22 @@ async fn who_lost_the_lease_changes_nothing(store: &Store) {
     let id = store.submit(job("x", 50)).await.unwrap();
     let old = claim_one(store, "slow", GONE).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(store.sweep(3).await.unwrap().queued, 1);
+    assert_eq!(store.sweep().await.unwrap().queued, 1);
     let new = claim_one(store, "quick", LEASE).await.unwrap();
     assert_eq!((new.id, new.attempt), (id, 2));
     assert!(new.epoch > old.epoch);
     assert!(store.finish(&old, completed(1, b"wrong"), None).await.unwrap().is_none());
     assert!(!store.progress(&old, &Progress { percent: 1.0, message: String::new() }).await.unwrap());
     assert!(!store.release(&old, GONE).await.unwrap());
-    assert_eq!(store.crashed(&old, 3).await.unwrap(), Default::default());
-    assert!(store.renew(vec![(old.id, old.epoch)], LEASE).await.unwrap().is_empty());
+    assert!(!store.retry(&old, failure(), GONE).await.unwrap());
+    assert!(!store.limit_crashes(&old, 1).await.unwrap());
+    assert!(!store.chunk(chunk(&old, 0, b"wrong")).await.unwrap());
+    assert_eq!(store.crashed(&old).await.unwrap(), Default::default());
+    assert!(store.renew("slow", LEASE).await.unwrap().held.is_empty());
     assert_eq!(store.job(id).await.unwrap().unwrap().status, Status::Started);
     store.finish(&new, completed(2, b"right"), None).await.unwrap().expect("the holder may");
-    assert!(store.finish(&new, completed(2, b"twice"), None).await.unwrap().is_none(), "an end is for ever");
+    let again = store.finish(&new, completed(2, b"twice"), None).await.unwrap();
+    assert!(again.is_some(), "who ended it learns that it did, also when the first answer was lost");
     let ended = store.job(id).await.unwrap().unwrap().ended.unwrap();
     assert_eq!(ended.stdout.body, LogBody::Inline(b"right".to_vec()));
 }
@@ -149,8 +181,8 @@ async fn a_lease_that_ran_out_is_taken_back_three_times(store: &Store) {
         let claim = claim_one(store, "w", GONE).await.expect("runnable again");
         assert_eq!((claim.id, claim.attempt), (id, attempt));
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let swept = store.sweep(3).await.unwrap();
-        assert_eq!((swept.queued, swept.failed.len()), if attempt < 3 { (1, 0) } else { (0, 1) });
+        let swept = store.sweep().await.unwrap();
+        assert_eq!((swept.queued, swept.ended.len()), if attempt < 3 { (1, 0) } else { (0, 1) });
     }
     let read = store.job(id).await.unwrap().unwrap();
     assert_eq!((read.status, read.reason), (Status::Failed, Some(Reason::CrashLimit)));
@@ -163,8 +195,8 @@ async fn a_dead_worker_is_buried_alone(store: &Store) {
     let two = store.submit(job("x", 50)).await.unwrap();
     assert_eq!(claim_one(store, "dead", LEASE).await.unwrap().id, one);
     assert_eq!(claim_one(store, "alive", LEASE).await.unwrap().id, two);
-    assert_eq!(store.sweep(3).await.unwrap(), Default::default(), "both leases hold");
-    assert_eq!(store.bury("dead", 3).await.unwrap().queued, 1);
+    assert_eq!(store.sweep().await.unwrap(), Default::default(), "both leases hold");
+    assert_eq!(store.bury("dead").await.unwrap().queued, 1);
     assert_eq!(store.job(one).await.unwrap().unwrap().status, Status::Queued);
     assert_eq!(store.job(two).await.unwrap().unwrap().status, Status::Started);
 }
@@ -187,18 +219,25 @@ async fn a_release_is_not_counted_and_may_wait(store: &Store) {
 async fn a_held_lease_is_renewed(store: &Store) {
     let id = store.submit(job("x", 50)).await.unwrap();
     let claim = claim_one(store, "w", GONE).await.unwrap();
-    assert_eq!(store.renew(vec![(id, claim.epoch), (id + 9, 1)], LEASE).await.unwrap(), [id]);
+    let renewal = store.renew("w", LEASE).await.unwrap();
+    assert_eq!(renewal.renewed, [id]);
+    assert_eq!(renewal.held, [Held { id, epoch: claim.epoch, attempt: 1, canceled: false }]);
+    assert!(store.renew("other", LEASE).await.unwrap().held.is_empty());
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(store.sweep(3).await.unwrap(), Default::default());
+    assert_eq!(store.sweep().await.unwrap(), Default::default());
 }
 
 async fn a_crash_of_the_runner_counts(store: &Store) {
     let id = store.submit(job("x", 50)).await.unwrap();
+    for _ in 0..2 {
+        let claim = claim_one(store, "w", LEASE).await.unwrap();
+        assert_eq!(store.crashed(&claim).await.unwrap().queued, 1);
+    }
     let claim = claim_one(store, "w", LEASE).await.unwrap();
-    assert_eq!(store.crashed(&claim, 2).await.unwrap().queued, 1);
-    let claim = claim_one(store, "w", LEASE).await.unwrap();
-    assert_eq!(store.crashed(&claim, 2).await.unwrap().failed, [claim.id]);
+    assert_eq!(store.crashed(&claim).await.unwrap().ended, [claim.id]);
     assert_eq!(store.job(id).await.unwrap().unwrap().reason, Some(Reason::CrashLimit));
+    let endings: Vec<_> = store.attempts(id).await.unwrap().iter().map(|attempt| attempt.ending).collect();
+    assert_eq!(endings, [AttemptEnding::Crashed; 3]);
 }
 
 async fn many_submissions_get_ids_of_their_own(store: &Store) {
@@ -228,7 +267,7 @@ async fn many_claimers_get_each_job_once(store: &Store) {
                 let mut held = claim_one(&store, &format!("w{worker}"), LEASE).await;
                 while let Some(claim) = held.take() {
                     mine.push(claim.id);
-                    let next = store.finish(&claim, completed(1, b""), Some(("w", LEASE))).await.unwrap();
+                    let next = store.finish(&claim, completed(1, b""), Some(by("w", LEASE))).await.unwrap();
                     held = next.expect("nobody else holds it").pop();
                 }
                 mine

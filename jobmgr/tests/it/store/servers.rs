@@ -1,0 +1,42 @@
+//! The rules on every server: PostgreSQL, with and without a pooler, MariaDB in two settings, MySQL.
+
+use jobmgr::config::Database;
+use jobmgr::store::Store;
+
+use crate::support::databases::Kind;
+
+async fn keeps_the_rules(kind: Kind) {
+    let Some(server) = kind.shared() else { return };
+    super::rules::all(|| async { open(&server.fresh()).await }).await;
+}
+
+async fn open(url: &str) -> Store {
+    // Few, since each test keeps its stores.
+    let config = Database { url: Some(url.to_owned()), max_connections: 7, ..Database::default() };
+    Store::open(&config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_keeps_the_rules() {
+    keeps_the_rules(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_behind_pgbouncer_keeps_the_rules() {
+    keeps_the_rules(Kind::PgBouncer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_keeps_the_rules() {
+    keeps_the_rules(Kind::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_with_snapshot_isolation_keeps_the_rules() {
+    keeps_the_rules(Kind::MariaDbSnapshot).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_keeps_the_rules() {
+    keeps_the_rules(Kind::MySql).await;
+}
