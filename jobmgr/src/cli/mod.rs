@@ -12,6 +12,10 @@ mod run;
 mod schema;
 /// `jobmgr serve`
 mod serve;
+/// What `serve` and `worker` have in common.
+mod service;
+/// `jobmgr worker`
+mod worker;
 
 use std::io::Write;
 use std::path::Path;
@@ -51,7 +55,11 @@ enum Command {
     /// Serve the HTTP API and run the queued jobs (what jobmgr does without a subcommand)
     ///
     /// Reads config.toml in the working directory, if it is there, and JOBMGR_SECTION__KEY variables.
-    Serve,
+    Serve(serve::Serve),
+    /// Run queued jobs, without an HTTP API: any number of these share a database with any number of servers
+    ///
+    /// Needs a database server that all of them reach, and a store for artifacts that is the same for all of them.
+    Worker,
     /// Run one job here and now, without a server, and show its output as it comes
     ///
     /// Uses the jobspecs of the working directory and a queue that is thrown away. The exit status is the job's own:
@@ -71,11 +79,12 @@ enum Command {
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.command.unwrap_or(Command::Serve) {
+    match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Runner => crate::runner::main(),
         Command::Schema(what) => schema::print(&what),
         Command::Openapi => openapi::print(),
-        Command::Serve => within(arguments.log_format, "info", serve::serve()),
+        Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),
+        Command::Worker => within(arguments.log_format, "info", worker::worker()),
         Command::Run(what) => within(arguments.log_format, "error", run::run(what)),
         Command::Check => within(arguments.log_format, "error", check::check()),
     }

@@ -1,93 +1,90 @@
-//! `jobmgr serve`: the API and a worker, in one process.
+//! `jobmgr serve`: the API and a worker in one process, or the API alone.
 
 use std::io::stdout;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::platform::{Stops, open_files};
-use super::{BAD_CONFIG, complain, say};
-use crate::blobs::{BlobError, Blobs};
+use super::{BAD_CONFIG, complain, say, service};
 use crate::config::{self, Config};
 use crate::http::{self, Api};
 use crate::jobspecs::Jobspecs;
-use crate::runner::executors;
-use crate::store::Store;
+use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
-/// How long the store may take to answer before the server starts without it.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+/// How to serve.
+#[derive(clap::Args, Default)]
+pub(super) struct Serve {
+    /// Only answer over HTTP; the jobs are run by others (jobmgr worker, or another jobmgr serve) on the same database
+    #[arg(long)]
+    no_worker: bool,
+}
 
 /// Serves until it is asked to stop.
-pub(super) async fn serve() -> ExitCode {
+pub(super) async fn serve(how: Serve) -> ExitCode {
     let config = match super::config() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match serve_with(config).await {
+    match serve_with(&how, config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => complain(&why, BAD_CONFIG),
     }
 }
 
-async fn serve_with(config: Config) -> Result<(), String> {
+async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // From here on a signal is a request, however early it comes.
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let listener = bind(&config).await?;
-    let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
-    let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
-    check_store(&blobs).await?;
-    let database = store.clone();
+    let parts = service::parts(&config).await?;
+    let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let api = Api {
-        store: store.clone(),
-        blobs: blobs.clone(),
+        store: parts.store.clone(),
+        blobs: parts.blobs.clone(),
         jobspecs: jobspecs.clone(),
         config: Arc::new(within_open_files(config.server.clone())),
     };
-    worker::platform::adopt_orphans();
-    let parts =
-        worker::Parts { store, blobs, jobspecs: jobspecs.clone(), config: Arc::new(config.worker.clone()), tap: None };
-    let worker = Worker::start(parts).await?;
-    greet(address, &jobspecs);
+    let behind = Behind::start(how, parts).await?;
+    greet(address, &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
     let why = stops.next().await;
-    info!(
-        "{why}: claiming no more jobs; the running ones may go on for {:?}; once more ends them",
-        config.worker.drain
-    );
-    let force = CancellationToken::new();
-    let second = tokio::spawn({
-        let force = force.clone();
-        async move {
-            stops.next().await;
-            force.cancel();
-        }
-    });
     // The API answers while the jobs finish, so that who waits for one learns its end.
-    worker.drain(force).await;
-    second.abort();
+    match behind {
+        Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
+        Behind::Nobody(presence) => {
+            info!("{why}: ends");
+            presence.end().await;
+        }
+    }
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
     database.close().await;
     served.map_err(|error| format!("the HTTP server failed: {error}"))
 }
 
-/// Refuses a store that can't serve; one that is only away now may come back while jobs are queued.
-async fn check_store(blobs: &Blobs) -> Result<(), String> {
-    match tokio::time::timeout(STORE_PATIENCE, blobs.check()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(BlobError::Unavailable(why))) => warn!("[Storage] {why}; jobs wait until it is there"),
-        Ok(Err(error)) => return Err(format!("[Storage] {}: {error}", blobs.describe())),
-        Err(_) => warn!("[Storage] {} does not answer; jobs wait until it does", blobs.describe()),
+/// What is behind the API in this process.
+enum Behind {
+    Worker(Box<Worker>),
+    /// Other processes do the work; they are told that this one is there.
+    Nobody(Announced),
+}
+
+impl Behind {
+    async fn start(how: &Serve, parts: worker::Parts) -> Result<Self, String> {
+        if !how.no_worker {
+            worker::platform::adopt_orphans();
+            return Ok(Behind::Worker(Box::new(Worker::start(parts).await?)));
+        }
+        let who = Who::server(parts.store.installation(), parts.config.name.clone());
+        let presence = Presence::new(parts.store, parts.blobs, None, who, parts.config.lease);
+        Ok(Behind::Nobody(presence.announce().await?))
     }
-    Ok(())
 }
 
 /// At most half of the files that may be open are connections, so that jobs can always be run. The limit itself is not
@@ -118,17 +115,12 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs) {
+fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs, how: &Serve) {
     say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
     say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
-    let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());
-    let names: Vec<String> = loaded.into_iter().map(|(name, _)| name).collect();
-    if names.is_empty() {
-        say(stdout(), format_args!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display()));
-    } else {
-        say(stdout(), format_args!("  jobspecs: {}", names.join(", ")));
+    if how.no_worker {
+        say(stdout(), format_args!("  runs no jobs itself"));
+        return;
     }
-    for (_, mistake) in broken {
-        say(stdout(), format_args!("  can't be used: {}", mistake.err().unwrap_or_default()));
-    }
+    service::tell(jobspecs);
 }

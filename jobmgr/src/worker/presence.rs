@@ -4,11 +4,13 @@
 //! the others say follows what this one may claim: whatever is there while it is alone, else the jobs that it can run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::blobs::Blobs;
@@ -45,7 +47,43 @@ pub struct Who {
     pub labels: Vec<String>,
 }
 
+impl Who {
+    /// A process that only answers over HTTP.
+    pub fn server(installation: &str, name: Option<String>) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        let id = format!("jobmgr-{installation}-api-{}-{}", std::process::id(), &random[..8]);
+        Self { id, name, slots: 0, labels: Vec::new() }
+    }
+}
+
+/// A process of which the others know.
+pub struct Announced {
+    store: Store,
+    id: String,
+    task: JoinHandle<()>,
+}
+
+impl Announced {
+    /// Tells the others that it is gone.
+    pub async fn end(self) {
+        self.task.abort();
+        if let Err(error) = self.store.leave(&self.id).await {
+            warn!(%error, "the others take this process for alive a while longer");
+        }
+    }
+}
+
 impl Presence {
+    /// Says that it is there, and goes on saying so.
+    ///
+    /// # Errors
+    /// As [`first`](Self::first).
+    pub async fn announce(mut self) -> Result<Announced, String> {
+        self.first().await?;
+        let (store, id) = (self.store.clone(), self.says.id.clone());
+        Ok(Announced { store, id, task: tokio::spawn(self.go_on(CancellationToken::new())) })
+    }
+
     /// Of a process that is about to start.
     pub fn new(store: Store, blobs: Blobs, jobspecs: Option<Jobspecs>, who: Who, alive: Duration) -> Self {
         let host = crate::machine::name().unwrap_or_else(|| "unknown".to_owned());
@@ -83,7 +121,7 @@ impl Presence {
     }
 
     /// Goes on saying so until it is dropped.
-    pub async fn go_on(mut self, draining: tokio_util::sync::CancellationToken) {
+    pub async fn go_on(mut self, draining: CancellationToken) {
         let tick = LOOK.min(self.alive / 6);
         loop {
             tokio::select! {

@@ -148,19 +148,19 @@ async fn remembered(
 ) -> Result<String, StoreError> {
     for _ in 0..20 {
         connection.execute(sqlx::raw_sql(statements.dialect.begin())).await?;
-        let query = statements.query(&statements.installation).bind(name.to_owned());
-        let row = query.fetch_optional(&mut *connection).await?;
-        let inserted = if row.is_none() {
+        let row = statements.query(&statements.installation).bind(name.to_owned()).fetch_optional(&mut *connection);
+        let row = row.await?;
+        if row.is_none() {
             let insert = statements.query(&statements.set_installation).bind(name.to_owned()).bind(make());
-            insert.execute(&mut *connection).await
-        } else {
-            Ok(sqlx::any::AnyQueryResult::default())
-        };
-        match inserted {
-            Ok(_) => drop(connection.execute("commit").await?),
-            Err(error) if StoreError::is_conflict(&error) => drop(connection.execute("rollback").await?),
-            Err(error) => return Err(error.into()),
+            if let Err(error) = insert.execute(&mut *connection).await {
+                connection.execute("rollback").await?;
+                if StoreError::is_conflict(&error) {
+                    continue;
+                }
+                return Err(error.into());
+            }
         }
+        connection.execute("commit").await?;
         if let Some(row) = row {
             return Ok(row.try_get(0)?);
         }

@@ -1,0 +1,69 @@
+//! What `serve` and `worker` have in common: their parts, and their end.
+
+use std::io::stdout;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::platform::Stops;
+use super::say;
+use crate::blobs::{BlobError, Blobs};
+use crate::config::Config;
+use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
+use crate::store::Store;
+use crate::worker::{Parts, Worker};
+
+/// How long the store may take to answer before a process starts without it.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Database, store and jobspecs, opened and checked.
+pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
+    let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
+    let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
+    check_store(&blobs).await?;
+    Ok(Parts { store, blobs, jobspecs, config: Arc::new(config.worker.clone()), tap: None })
+}
+
+/// Refuses a store that can't serve; one that is only away now may come back while jobs are queued.
+async fn check_store(blobs: &Blobs) -> Result<(), String> {
+    match tokio::time::timeout(STORE_PATIENCE, blobs.check()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(BlobError::Unavailable(why))) => warn!("[Storage] {why}; jobs wait until it is there"),
+        Ok(Err(error)) => return Err(format!("[Storage] {}: {error}", blobs.describe())),
+        Err(_) => warn!("[Storage] {} does not answer; jobs wait until it does", blobs.describe()),
+    }
+    Ok(())
+}
+
+/// Has the worker finish what it runs; a second signal ends that.
+pub(super) async fn drain(worker: Worker, mut stops: Stops, why: impl std::fmt::Display, patience: Duration) {
+    info!("{why}: claiming no more jobs; the running ones may go on for {patience:?}; once more ends them");
+    let force = CancellationToken::new();
+    let second = tokio::spawn({
+        let force = force.clone();
+        async move {
+            stops.next().await;
+            force.cancel();
+        }
+    });
+    worker.drain(force).await;
+    second.abort();
+}
+
+/// Says which jobspecs there are.
+pub(super) fn tell(jobspecs: &Jobspecs) {
+    let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());
+    let names: Vec<String> = loaded.into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        say(stdout(), format_args!("  no jobspecs in {}/ yet: put a NAME.toml there", jobspecs.folder().display()));
+    } else {
+        say(stdout(), format_args!("  jobspecs: {}", names.join(", ")));
+    }
+    for (_, mistake) in broken {
+        say(stdout(), format_args!("  can't be used: {}", mistake.err().unwrap_or_default()));
+    }
+}

@@ -1,0 +1,37 @@
+//! `jobmgr worker`: a worker without an API; no port is open.
+
+use std::io::stdout;
+use std::process::ExitCode;
+
+use super::platform::Stops;
+use super::{BAD_CONFIG, complain, say, service};
+use crate::config::Config;
+use crate::worker::{self, Worker};
+
+/// Works until it is asked to stop.
+pub(super) async fn worker() -> ExitCode {
+    let config = match super::config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match work(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => complain(&why, BAD_CONFIG),
+    }
+}
+
+async fn work(config: Config) -> Result<(), String> {
+    let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    let parts = service::parts(&config).await?;
+    let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
+    worker::platform::adopt_orphans();
+    let worker = Worker::start(parts).await?;
+    let slots = config.worker.concurrency;
+    let place = config.database.describe();
+    say(stdout(), format_args!("jobmgr {} works for {place}, {slots} jobs at once", env!("CARGO_PKG_VERSION")));
+    service::tell(&jobspecs);
+    let why = stops.next().await;
+    service::drain(worker, stops, why, config.worker.drain).await;
+    database.close().await;
+    Ok(())
+}
