@@ -1,5 +1,6 @@
 //! The queue, on every database.
 
+mod model;
 mod rules;
 mod servers;
 mod sqlite;

@@ -145,6 +145,13 @@ impl Home {
         runtime.block_on(async { self.store().await.job(id).await.unwrap().unwrap() })
     }
 
+    /// Where the objects of a job are in the local store.
+    pub fn objects_of(&self, id: i64) -> PathBuf {
+        let installations = std::fs::read_dir(self.path("artifacts-store/jobs")).into_iter().flatten().flatten();
+        let installation = installations.map(|entry| entry.path()).next();
+        installation.unwrap_or_else(|| self.path("artifacts-store/jobs/none")).join(id.to_string())
+    }
+
     /// What jobs have left below the servers' folders for temporary directories: anything but empty directories that
     /// are kept for the next job.
     pub fn left_of_jobs(&self) -> Vec<PathBuf> {
