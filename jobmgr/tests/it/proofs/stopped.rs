@@ -40,7 +40,10 @@ fn who_was_stopped_changes_nothing(database: Database) {
     let before = whole_rows(server, &home);
 
     signal(first.pid(), Signal::CONT);
-    eventually("it gives all three up", || home.log().matches("lease lost").count() >= ids.len());
+    eventually("it gives all three up", || {
+        assert_eq!(whole_rows(server, &home), before);
+        home.log().matches("lease lost").count() >= ids.len()
+    });
     eventually("their processes are gone", || !pids.iter().any(|pid| runs(*pid)));
     eventually("their objects are gone", || rows.objects().iter().all(|(_, _, attempt)| *attempt == 2));
     // What it might still do, it has done when it has ended.
