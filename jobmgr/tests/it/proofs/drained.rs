@@ -54,14 +54,16 @@ fn end(home: &Home, worker: &mut Process) {
 
 /// Some jobs have time to end, some have not.
 fn a_stream_of_jobs_loses_none(database: Database) {
-    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2\nDrain = \"250ms\"") else { return };
+    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2") else { return };
     witness::spec(&home, "job", witness::WORK, "KillGrace = \"100ms\"");
     let api = api(&home);
     let mut rows = Rows::of(&home);
     let mut ids: Vec<JobId> = Vec::new();
     let rounds = if long() { 100 } else { 16 };
     for round in 0..rounds {
-        let mut worker = home.worker_by(elsewhere(&home, round % 3));
+        let mut command = elsewhere(&home, round % 3);
+        command.env("JOBMGR_WORKER__DRAIN", if round / 4 % 2 == 0 { "30ms" } else { "5s" });
+        let mut worker = home.worker_by(command);
         let jobs = 2 + ids.len() as i64 % 3;
         ids.extend((0..jobs).map(|_| api.start("job", json!({}))));
         let moment = MOMENTS[round as usize % MOMENTS.len()];
