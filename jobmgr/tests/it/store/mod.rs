@@ -4,3 +4,4 @@ mod model;
 mod rules;
 mod servers;
 mod sqlite;
+mod tls;
