@@ -258,6 +258,27 @@ fn what_is_not_the_originals_is_refused() {
     }
 }
 
+/// Who may write rows only is told what is missing.
+#[test]
+fn rights_that_are_missing_are_named() {
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        let Some(server) = kind.shared() else { return };
+        let case = Case::new(server, 3);
+        let database = &case.database;
+        case.sql(&format!(
+            "create user writer_{database}@'%' identified by '{PASSWORD}'; \
+             grant select, insert, update, delete on {database}.* to writer_{database}@'%'"
+        ));
+        let mut serve = case.home.jobmgr(&["serve"]);
+        let output = serve.env("JOBMGR_DATABASE__USERNAME", format!("writer_{database}")).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains("can't be renamed") && complaint.contains("ALTER, DROP, CREATE"), "{complaint}");
+        // With all rights it is adopted as if nothing had been.
+        case.is_all_there(&case.serve());
+    }
+}
+
 /// A server that may end before it listens; killed with the test.
 struct Started(Child);
 
