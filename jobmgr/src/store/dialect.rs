@@ -63,6 +63,23 @@ impl Dialect {
         }
     }
 
+    /// The columns of all tables, each with its table before it.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => {
+                "select t.name, c.name from sqlite_master t join pragma_table_info(t.name) c where t.type = 'table'"
+            }
+            Dialect::Postgres => {
+                "select cast(table_name as text), cast(column_name as text) from information_schema.columns \
+                 where table_schema = current_schema()"
+            }
+            Dialect::Mysql => {
+                "select convert(table_name using utf8mb4), convert(column_name using utf8mb4) \
+                 from information_schema.columns where table_schema = database()"
+            }
+        }
+    }
+
     /// Run on every new connection.
     pub(super) fn session(self) -> &'static [&'static str] {
         match self {

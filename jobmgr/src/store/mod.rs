@@ -49,6 +49,7 @@ use tokio::sync::{Notify, broadcast};
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use error::StoreError;
+pub use open::{Inspection, Original};
 use statements::Statements;
 use wake::Wake;
 pub use workers::{Offer, Presence, Worker};

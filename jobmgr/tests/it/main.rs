@@ -15,6 +15,9 @@ mod printing;
 mod store;
 mod support;
 
+// Database servers, which run on Linux.
+#[cfg(target_os = "linux")]
+mod adoption;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;

@@ -14,6 +14,15 @@ pub(super) fn make_private(file: &Path) -> Result<(), StoreError> {
     platform::make_private(file).map_err(wrong)
 }
 
+/// Whether a file that is not there can be made; makes another one beside it, and removes that.
+pub(super) fn can_make(file: &Path) -> Result<(), StoreError> {
+    let mut probe = file.as_os_str().to_owned();
+    probe.push(format!("-probe-{}", std::process::id()));
+    let made = std::fs::File::options().write(true).create_new(true).open(&probe);
+    let removed = made.and_then(|_| std::fs::remove_file(&probe));
+    removed.map_err(|error| StoreError::Unusable(format!("[Database] URL: {} can't be made: {error}", file.display())))
+}
+
 /// Refuses a file on a network file system, and a folder that is not there.
 pub(super) fn check(file: &Path) -> Result<(), StoreError> {
     let folder = match file.parent() {

@@ -1,8 +1,10 @@
 //! A SQLite file.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, Connection, Executor, Row};
 
 use super::{Place, READERS};
 use crate::store::dialect::Dialect;
@@ -14,18 +16,40 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 pub(super) async fn connect(url: &str) -> Result<(Place, AnyConnection), StoreError> {
     let file = file(url)?;
     filesystem::check(&file)?;
-    let place = Place {
-        dialect: Dialect::Sqlite,
-        url: format!("sqlite:{}?mode=rwc", in_url(&file)),
-        name: file.display().to_string(),
-        pooled: false,
-        readers: READERS,
-    };
+    let place = place(&file, "rwc");
     let options = place.options()?;
     filesystem::make_private(&file)?;
     let mut connection = super::connect(&options, place.dialect).await.map_err(|error| place.unusable(&error))?;
     check_version(&mut connection).await?;
     Ok((place, connection))
+}
+
+/// A connection that does not change the file; `None` where there is none.
+pub(super) async fn look(url: &str) -> Result<Option<(Place, AnyConnection)>, StoreError> {
+    let file = file(url)?;
+    filesystem::check(&file)?;
+    if !file.exists() {
+        return filesystem::can_make(&file).map(|()| None);
+    }
+    // Not `ro`: who reads a database in WAL mode keeps files beside it, and only a writer removes them at the end.
+    let place = place(&file, "rw");
+    let looking = async {
+        let mut connection = AnyConnection::connect_with(&AnyConnectOptions::from_str(&place.url)?).await?;
+        connection.execute("pragma busy_timeout = 30000; pragma query_only = on").await?;
+        Ok::<_, sqlx::Error>(connection)
+    };
+    let connection = looking.await.map_err(|error| place.unusable(&error))?;
+    Ok(Some((place, connection)))
+}
+
+fn place(file: &Path, mode: &str) -> Place {
+    Place {
+        dialect: Dialect::Sqlite,
+        url: format!("sqlite:{}?mode={mode}", in_url(file)),
+        name: file.display().to_string(),
+        pooled: false,
+        readers: READERS,
+    }
 }
 
 /// The file as sqlx reads it back from a URL.
