@@ -19,7 +19,7 @@ mod migrate;
 /// PostgreSQL, MySQL, MariaDB: what must be true of a server.
 mod server;
 /// A file and its file system.
-mod sqlite;
+pub(super) mod sqlite;
 
 /// Connections that only read SQLite.
 const READERS: u32 = 4;
@@ -35,7 +35,7 @@ pub(super) struct Installation {
 }
 
 /// Where the database is, and how it is spoken to.
-struct Place {
+pub(super) struct Place {
     dialect: Dialect,
     /// For sqlx.
     url: String,
