@@ -46,6 +46,14 @@ impl Dialect {
         }
     }
 
+    /// The type of 64-bit numbers in a cast; a sum is of another one.
+    fn bigint(self) -> &'static str {
+        match self {
+            Dialect::Sqlite | Dialect::Postgres => "bigint",
+            Dialect::Mysql => "signed",
+        }
+    }
+
     /// Follows a SELECT whose rows are changed next: locks them, and leaves out those that others have locked. SQLite
     /// has one writer, whose transactions begin with the lock.
     fn skip(self) -> &'static str {
@@ -198,7 +206,8 @@ impl Dialect {
             .replace("{now}", self.now())
             .replace("{skip}", self.skip())
             .replace("{lock}", self.lock())
-            .replace("{place}", self.place());
+            .replace("{place}", self.place())
+            .replace("{bigint}", self.bigint());
         Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }
 }

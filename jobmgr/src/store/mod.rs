@@ -7,6 +7,8 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// A whole copy of a SQLite database.
+mod backup;
 /// What running jobs write, while they run.
 mod chunks;
 /// Claims: which jobs, and how many.
@@ -17,6 +19,8 @@ mod dialect;
 mod error;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// What has been kept for long enough.
+mod keep;
 /// Output as it is kept in a column.
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
@@ -46,9 +50,11 @@ use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Executor};
 use tokio::sync::{Notify, broadcast};
 
+pub use backup::backup;
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use error::StoreError;
+pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
 pub use open::{Inspection, Original};
 use statements::Statements;
 use wake::Wake;

@@ -14,7 +14,7 @@ use super::chunks::Chunk;
 use super::claim::{self, Claiming};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Swept, attempts, script, submit, workers};
+use super::{Renewal, StoreError, Swept, attempts, keep, script, submit, workers};
 use crate::domain::job::{Claim, Failure, Finish, JobId, NewJob, Progress, Reason};
 
 /// At most this many writes share a transaction.
@@ -74,6 +74,7 @@ pub(super) enum Op {
         error: String,
     },
     Worker(workers::Write),
+    Keep(keep::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }

@@ -27,6 +27,9 @@ mod faults;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod jobspecs;
+// POSIX shells and old files.
+#[cfg(target_os = "linux")]
+mod keep;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;

@@ -23,7 +23,7 @@ mod migrate;
 /// PostgreSQL, MySQL, MariaDB: what must be true of a server.
 mod server;
 /// A file and its file system.
-mod sqlite;
+pub(super) mod sqlite;
 /// Which tables there are.
 mod tables;
 
@@ -43,7 +43,7 @@ pub(super) struct Installation {
 }
 
 /// Where the database is, and how it is spoken to.
-struct Place {
+pub(super) struct Place {
     dialect: Dialect,
     /// For sqlx.
     url: String,

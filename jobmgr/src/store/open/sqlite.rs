@@ -13,7 +13,8 @@ use crate::store::{StoreError, filesystem};
 /// The oldest SQLite that keeps a WAL database whole when several processes use it.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-pub(super) async fn connect(url: &str) -> Result<(Place, AnyConnection), StoreError> {
+/// A connection to the file that a URL names, which is made where it is not there yet.
+pub(in crate::store) async fn connect(url: &str) -> Result<(Place, AnyConnection), StoreError> {
     let file = file(url)?;
     filesystem::check(&file)?;
     let place = place(&file, "rwc");
@@ -45,21 +46,22 @@ pub(super) async fn look(url: &str) -> Result<Option<(Place, AnyConnection)>, St
 fn place(file: &Path, mode: &str) -> Place {
     Place {
         dialect: Dialect::Sqlite,
-        url: format!("sqlite:{}?mode={mode}", in_url(file)),
+        url: self::url(file, mode),
         name: file.display().to_string(),
         pooled: false,
         readers: READERS,
     }
 }
 
-/// The file as sqlx reads it back from a URL.
-fn in_url(file: &Path) -> String {
+/// The file as sqlx reads it back from a URL; `mode` as SQLite has it.
+pub(in crate::store) fn url(file: &Path, mode: &str) -> String {
     let path = file.display().to_string();
-    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace('\\', "/")
+    let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace('\\', "/");
+    format!("sqlite:{path}?mode={mode}")
 }
 
 /// The file that a URL names.
-fn file(url: &str) -> Result<PathBuf, StoreError> {
+pub(in crate::store) fn file(url: &str) -> Result<PathBuf, StoreError> {
     let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     match path {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
