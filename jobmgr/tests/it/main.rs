@@ -30,6 +30,9 @@ mod lifecycle;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
+mod proofs;
 // POSIX shells and signals.
 #[cfg(target_os = "linux")]
 mod run;

@@ -32,10 +32,15 @@ impl Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Client { reader: BufReader::new(stream) }
+        Client::try_connect(address).unwrap()
+    }
+
+    /// As [`Client::connect`], where nobody may listen.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Client { reader: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer; an error when the connection breaks.
