@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
 use crate::config::{self, Config};
-use crate::http::{self, Api};
+use crate::http::{self, Abouts, Api};
 use crate::jobspecs::Jobspecs;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
@@ -46,7 +46,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
-        jobspecs: jobspecs.clone(),
+        abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         config: Arc::new(within_open_files(config.server.clone())),
     };
     let keeper = service::keeper(&parts, &config);

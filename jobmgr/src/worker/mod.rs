@@ -47,7 +47,7 @@ mod workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -64,6 +64,9 @@ use workspace::Root;
 
 /// How often expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long it may take to see who else is there.
+const SEEN: Duration = Duration::from_secs(2);
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -103,6 +106,8 @@ struct Shared {
     leases: Leases,
     /// What may be claimed.
     scope: watch::Receiver<Arc<Scope>>,
+    /// Has that looked at anew.
+    stale: Arc<Notify>,
     /// No more claims.
     draining: CancellationToken,
     /// Running jobs are ended and given back.
@@ -114,6 +119,15 @@ impl Shared {
     fn claiming(&self) -> Claiming {
         let scope = Arc::clone(&self.scope.borrow());
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
+
+    /// Waits until this name is not claimed any more, since others have it or may have it: who gives it back before
+    /// that has it again at once.
+    async fn leave_to_others(&self, name: &str) {
+        self.stale.notify_one();
+        let mut scope = self.scope.clone();
+        let left = scope.wait_for(|scope| scope.names.as_ref().is_some_and(|names| !names.contains(name)));
+        drop(tokio::time::timeout(SEEN, left).await);
     }
 }
 
@@ -158,6 +172,7 @@ impl Worker {
             root,
             parts,
             scope: presence.scope(),
+            stale: presence.stale(),
             draining: draining.clone(),
             ending: CancellationToken::new(),
         });

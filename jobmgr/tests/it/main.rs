@@ -47,4 +47,7 @@ mod run;
 mod samples;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
+mod several;
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
 mod zoo;
