@@ -1,6 +1,8 @@
 //! Several processes on one database: some die, are cut off, have a wrong clock or a full disk. What the others make
 //! of it is told by the database, the store, and a file in which each job writes down its start and its end.
 
+/// A network that can be cut.
+mod cell;
 /// Workers with a wrong clock.
 mod clocks;
 /// Workers that die at a given place.

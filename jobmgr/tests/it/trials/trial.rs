@@ -111,12 +111,6 @@ impl Process {
         eventually(what, || self.has_ended());
         self.child.wait().unwrap().signal()
     }
-
-    /// Ends it at once, as a crash would.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
 }
 
 impl Drop for Process {
