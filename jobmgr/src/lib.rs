@@ -8,6 +8,8 @@ pub mod blobs;
 pub mod cli;
 /// `config.toml` and the environment: one struct per section.
 pub mod config;
+/// Places where tests make a process die.
+pub mod crash;
 /// What jobmgr is about: jobs, jobspecs, durations. No IO, no async.
 pub mod domain;
 /// The HTTP API; the only room that names poem.

@@ -45,6 +45,9 @@ mod run;
 // The samples need a POSIX shell.
 #[cfg(target_os = "linux")]
 mod samples;
+// Signals, network namespaces, mounts.
+#[cfg(target_os = "linux")]
+mod trials;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;

@@ -40,7 +40,8 @@ async fn connections_are_encrypted_and_checked_as_asked() {
     let refused = open(&with(Tls::Require, None)).await.err().expect("it has no certificate yet");
     assert!(refused.contains("[Database]") && refused.contains("TLS"), "{refused}");
     let certificate = certify(&server);
-    let encrypted = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where ssl and usename = 'jobmgr'";
+    let encrypted =
+        "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where ssl and usename = 'jobmgr'";
     for (tls, ca) in [(Tls::Require, None), (Tls::Verify, Some(certificate.path()))] {
         let store = open(&with(tls, ca)).await.unwrap_or_else(|why| panic!("{tls:?}: {why}"));
         let job = super::rules::job("x", 50);
