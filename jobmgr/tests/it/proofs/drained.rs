@@ -105,7 +105,7 @@ fn wait_for(moment: Moment, home: &Home, rows: &Rows, submit: impl FnOnce() -> J
 /// A job in the grace time ends as if nothing were; one that is longer goes to the next worker, more often than a job
 /// may crash; a second signal ends it without waiting.
 fn a_long_job_moves_on_however_often(database: Database) {
-    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2") else { return };
+    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2\nLease = \"2s\"") else { return };
     let until = format!("until [ -e {}/go-$JOBMGR_JOB_ID ]; do sleep 0.02; done", home.dir.path().display());
     witness::spec(&home, "gate", &format!("{until}\n{}", witness::WORK), "Timeout = \"10m\"\nKillGrace = \"100ms\"");
     let api = api(&home);
@@ -113,8 +113,14 @@ fn a_long_job_moves_on_however_often(database: Database) {
     let [short, long] = [(); 2].map(|()| api.start("gate", json!({})));
     for attempt in 1..=5 {
         let mut command = elsewhere(&home, attempt);
-        let forced = attempt == 5;
-        command.env("JOBMGR_WORKER__DRAIN", if forced { "10m" } else { "1500ms" });
+        command.env(
+            "JOBMGR_WORKER__DRAIN",
+            match attempt {
+                1 => "4s",
+                5 => "10m",
+                _ => "500ms",
+            },
+        );
         let mut worker = home.worker_by(command);
         let runs =
             |id: JobId| witness::lines(&home).iter().any(|line| (line.job, line.attempt) == (id, attempt.into()));
@@ -122,9 +128,13 @@ fn a_long_job_moves_on_however_often(database: Database) {
         let told = home.log().matches("claiming no more jobs").count();
         signal(worker.pid(), Signal::TERM);
         eventually("it has heard it", || home.log().matches("claiming no more jobs").count() > told);
-        std::fs::write(home.path(&format!("go-{short}")), "").unwrap();
+        if attempt == 1 {
+            // The leases are renewed meanwhile.
+            thread::sleep(Duration::from_millis(2500));
+            std::fs::write(home.path(&format!("go-{short}")), "").unwrap();
+        }
         let asked = Instant::now();
-        if forced {
+        if attempt == 5 {
             signal(worker.pid(), Signal::TERM);
         }
         assert_eq!(worker.exit().code(), Some(0), "{}", home.log());
