@@ -39,6 +39,9 @@ mod run;
 // The samples need a POSIX shell.
 #[cfg(target_os = "linux")]
 mod samples;
+// The servers run on Linux.
+#[cfg(target_os = "linux")]
+mod servers;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;

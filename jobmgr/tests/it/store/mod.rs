@@ -1,5 +1,5 @@
 //! The queue, on every database.
 
-mod rules;
+pub mod rules;
 mod servers;
 mod sqlite;
