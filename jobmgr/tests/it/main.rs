@@ -48,6 +48,9 @@ mod samples;
 // Signals, network namespaces, mounts.
 #[cfg(target_os = "linux")]
 mod trials;
+// The servers run on Linux.
+#[cfg(target_os = "linux")]
+mod servers;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;
