@@ -1,7 +1,8 @@
 //! Places where a process can be made to die, for tests of what the others make of it.
 //!
 //! In debug builds the variable `JOBMGR_CRASH_AT=POINT` or `POINT:N` ends the process at once when it comes by the
-//! point for the N-th time. Release builds have none of this.
+//! point for the N-th time; with `POINT:N:hang` the thread that comes by stays there instead. Release builds have none
+//! of this.
 
 /// A place in the life of a job where its worker may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,19 +96,22 @@ pub fn at(point: Point) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    static WANTED: OnceLock<Option<(String, AtomicU32)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, AtomicU32, bool)>> = OnceLock::new();
     let wanted = || {
         let text = std::env::var(VARIABLE).ok()?;
-        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), AtomicU32::new(times.parse().unwrap_or(1))))
+        let mut parts = text.split(':');
+        let (name, times) = (parts.next()?.to_owned(), parts.next().and_then(|times| times.parse().ok()));
+        Some((name, AtomicU32::new(times.unwrap_or(1)), parts.next() == Some("hang")))
     };
-    if let Some((name, left)) = WANTED.get_or_init(wanted)
-        && name == point.name()
-        && left.fetch_sub(1, Ordering::Relaxed) == 1
-    {
-        // Nothing is closed, written or told any more, as by a kill -9.
-        std::process::abort();
+    let Some((name, left, hangs)) = WANTED.get_or_init(wanted) else { return };
+    if name != point.name() || left.fetch_sub(1, Ordering::Relaxed) != 1 {
+        return;
     }
+    while *hangs {
+        std::thread::park();
+    }
+    // Nothing is closed, written or told any more, as by a kill -9.
+    std::process::abort();
 }
 
 #[cfg(test)]

@@ -99,10 +99,13 @@ impl Dialect {
             ],
             // Behind a pooler a session belongs to nobody: what is needed is set with each transaction.
             Dialect::Postgres => &[],
+            // A session that says nothing is ended, so that its locks are not held for long: by a worker that is cut off,
+            // or hangs. MariaDB alone can tell whether it is in a transaction.
             Dialect::Mysql => &[
                 "set session transaction isolation level read committed",
                 "set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, \
-                 lock_wait_timeout = 60, wait_timeout = 300, time_zone = '+00:00'",
+                 lock_wait_timeout = 60, wait_timeout = 60, time_zone = '+00:00' \
+                 /*M!100300 , idle_transaction_timeout = 20 */",
             ],
         }
     }
@@ -214,7 +217,7 @@ impl Dialect {
 
 /// What a claim gives of each job.
 pub(super) const CLAIMED: &str =
-    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit";
+    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes";
 
 /// PostgreSQL numbers its placeholders. No statement has a question mark in a literal.
 fn numbered(text: &str) -> String {

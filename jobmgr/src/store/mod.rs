@@ -263,6 +263,7 @@ impl Store {
             name: String::new(),
             parameters: Ok(BTreeMap::new()),
             tries: 0,
+            last_chance: false,
             started_ms: 0,
             created_ms: 0,
             worker: worker.to_owned(),

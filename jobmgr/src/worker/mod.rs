@@ -47,7 +47,7 @@ mod workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -109,6 +109,8 @@ struct Shared {
     scope: watch::Receiver<Arc<Scope>>,
     /// Has that looked at anew.
     stale: Arc<Notify>,
+    /// Of jobs with a last chance only one runs at a time: whoever claims without caution has this.
+    last_chance: Arc<Semaphore>,
     /// No more claims.
     draining: CancellationToken,
     /// Running jobs are ended and given back.
@@ -116,9 +118,10 @@ struct Shared {
 }
 
 impl Shared {
-    /// Who claims, and what, at this moment.
-    fn claiming(&self) -> Claiming {
-        let scope = Arc::clone(&self.scope.borrow());
+    /// Who claims, and what, at this moment; `cautious` as in [`Scope`].
+    fn claiming(&self, cautious: bool) -> Claiming {
+        let mut scope = Arc::clone(&self.scope.borrow());
+        Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
     }
 
@@ -174,6 +177,7 @@ impl Worker {
             parts,
             scope: presence.scope(),
             stale: presence.stale(),
+            last_chance: Arc::new(Semaphore::new(1)),
             draining: draining.clone(),
             ending: CancellationToken::new(),
         });

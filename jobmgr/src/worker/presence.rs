@@ -244,7 +244,7 @@ fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], alone: bool) -> Sc
             limits.insert(name.clone(), i64::try_from(most).unwrap_or(i64::MAX));
         }
     }
-    Scope { names: (!alone).then_some(names), except, limits }
+    Scope { names: (!alone).then_some(names), except, limits, cautious: false }
 }
 
 #[cfg(test)]

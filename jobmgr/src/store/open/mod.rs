@@ -128,8 +128,8 @@ async fn set_session(connection: &mut AnyConnection, dialect: Dialect) -> Result
 
 async fn readers(options: AnyConnectOptions, place: &Place) -> Result<sqlx::AnyPool, StoreError> {
     let dialect = place.dialect;
-    // A server may close what is idle for long; a file does not.
-    let idle = (dialect != Dialect::Sqlite).then_some(Duration::from_secs(60));
+    // A server closes what is idle for long, by its session's own settings too; a file does not.
+    let idle = (dialect != Dialect::Sqlite).then_some(Duration::from_secs(20));
     let pool = AnyPoolOptions::new()
         .max_connections(place.readers)
         .min_connections(1)

@@ -10,6 +10,9 @@ mod clocks;
 mod crash_points;
 /// Disks that are full for a while.
 mod disks;
+/// Workers that hang at a given place.
+#[cfg(debug_assertions)]
+mod hangs;
 /// Processes that are cut off from the database.
 mod network;
 /// Jobs that kill their worker.

@@ -32,9 +32,12 @@ fn a_job_that_kills_its_worker_is_given_up_on_mariadb() {
 fn poison(base: Base) {
     let Some(trial) = Trial::new(base, CONFIG) else { return };
     trial.sh("poison", POISON, "");
+    trial.sh("long", "sleep 3; echo long", "");
     trial.sh("quick", "sleep 0.1; echo quick", "");
     let api = trial.api();
     let mut before: Vec<i64> = (0..4).map(|_| api.start("quick", json!({}))).collect();
+    // Beside the bad one from the start, and again and again.
+    let long = api.start("long", json!({}));
     let bad = api.start("poison", json!({}));
     before.extend((0..12).map(|_| api.start("quick", json!({}))));
     let (deaths, over) = (AtomicU32::new(0), AtomicBool::new(false));
@@ -52,6 +55,7 @@ fn poison(base: Base) {
         let ended = api.wait(bad);
         assert_eq!(ended.status, "failed");
         assert!(ended.result.contains("its worker died while it ran this job, 3 times in all"), "{}", ended.result);
+        assert_eq!(api.wait(long).result, "long\n");
         for id in &before {
             assert_eq!(api.wait(*id).result, "quick\n");
         }
