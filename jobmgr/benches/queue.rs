@@ -109,7 +109,8 @@ impl Place {
             Place::Folder(..) => {
                 let file = url.strip_prefix("sqlite:").unwrap();
                 let sql = format!("{numbers} {}", insert("n"));
-                let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+                let script =
+                    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
                 assert!(Command::new("python3").args(["-c", script, file, &sql]).status().unwrap().success());
             }
             Place::Server(kind, server) => {

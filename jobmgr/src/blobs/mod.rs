@@ -23,6 +23,8 @@ mod folder;
 mod open;
 /// `[Storage] Options` and the environment.
 mod options;
+/// What a sweep of the store needs.
+mod sweeping;
 /// From a file to an object, at bounded memory.
 mod upload;
 

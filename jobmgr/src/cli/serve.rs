@@ -49,7 +49,9 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         config: Arc::new(within_open_files(config.server.clone())),
     };
+    let keeper = service::keeper(&parts, &config);
     let behind = Behind::start(how, parts).await?;
+    let keeping = tokio::spawn(keeper.run());
     greet(address, &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
@@ -62,6 +64,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
             presence.end().await;
         }
     }
+    keeping.abort();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
     database.close().await;

@@ -54,6 +54,7 @@ use tracing::{info, warn};
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::crash;
 use crate::domain::job::JobId;
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
@@ -235,6 +236,7 @@ async fn sweep(shared: Arc<Shared>) {
         match shared.parts.store.sweep().await {
             Ok(swept) => {
                 if swept.queued > 0 || !swept.ended.is_empty() {
+                    crash::at(crash::Point::AfterSweep);
                     warn!(queued = swept.queued, ended = swept.ended.len(), "took back jobs whose lease ran out");
                 }
                 if !swept.overdue.is_empty() {

@@ -35,10 +35,10 @@ impl Output {
                 self.written += data.len() as u64;
                 return Ok(());
             }
-            let mut file = File::options().read(true).write(true).create_new(true).open(&self.path)?;
+            // It is there from now on, and has to go, also where the disk has no room for what is in it.
+            let file = self.file.insert(File::options().read(true).write(true).create_new(true).open(&self.path)?);
             file.write_all(&self.memory)?;
             self.memory = Vec::new();
-            self.file = Some(file);
         }
         while !data.is_empty() {
             let at = self.place(self.written);

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::Shared;
 use super::attempt::{self, Ending, Kept};
 use super::leases::{self, Hold};
+use crate::crash;
 use crate::domain::job::{Claim, Finish};
 use crate::runner::Runner;
 use crate::store::StoreError;
@@ -34,6 +35,7 @@ type Held = (Claim, Hold);
 /// `asked`: when the claim was asked for. One whose answer took too long is not begun: the first look at the fences
 /// would end it.
 fn hold(shared: &Shared, claim: Claim, asked: Duration) -> Held {
+    crash::at(crash::Point::AfterClaim);
     let hold = shared.leases.hold(&claim, asked);
     shared.leases.fence_stale(shared.parts.config.lease);
     (claim, hold)
@@ -89,6 +91,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
         Ending::Release { delay, why } => {
             warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
             until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
+            crash::at(crash::Point::AfterRelease);
             None
         }
         Ending::Retry { delay, failure } => {

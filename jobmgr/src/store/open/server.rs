@@ -44,8 +44,13 @@ pub(super) async fn connect(
             }
             Err(error) => error,
         };
-        let refused = matches!(error, sqlx::Error::Io(_)) || StoreError::is_lost(&error);
-        if !refused || Instant::now() > until {
+        // A certificate that is refused now is refused later too.
+        let comes = match &error {
+            sqlx::Error::Tls(_) => false,
+            sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+            other => StoreError::is_lost(other),
+        };
+        if !comes || Instant::now() > until {
             return Err(place.unusable(&in_words(&error)));
         }
         warn!("[Database] {} is not there yet: {error}", place.name);

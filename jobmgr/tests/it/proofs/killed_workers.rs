@@ -1,5 +1,6 @@
 //! kill -9 of workers while they work: every job ends once, with one result, from one attempt, whole.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jobmgr::domain::job::{AttemptEnding, Status};
@@ -24,20 +25,19 @@ fn every_job_ends_once_whole_and_from_one_attempt(database: Database) {
     let mut workers = Workers::start(&home, 4);
     let mut ids = Vec::new();
     let started = Instant::now();
-    let mut kills = 0;
-    while started.elapsed() < time {
-        // Evenly over the time, the last ones a while before its end.
-        let due = jobs.min((started.elapsed().as_millis() * jobs * 5 / 4 / time.as_millis()) + 20);
-        while (ids.len() as u128) < due {
-            ids.push(api.start("job", json!({})));
+    let kills = thread::scope(|scope| {
+        let kills = scope.spawn(|| workers.kill_until(started + time));
+        while !kills.is_finished() {
+            // Evenly over the time, the last ones a while before its end.
+            let due = started.elapsed().as_millis() * jobs * 5 / 4 / time.as_millis() + 20;
+            while (ids.len() as u128) < jobs.min(due) {
+                ids.push(api.start("job", json!({})));
+            }
+            rows.look(&ids);
+            thread::sleep(Duration::from_millis(20));
         }
-        if started.elapsed() >= EVERY * (kills + 1) {
-            workers.kill_one();
-            kills += 1;
-        }
-        rows.look(&ids);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        kills.join().unwrap()
+    });
     assert_eq!(ids.len() as u128, jobs);
     rows.wait(&ids);
     let account = agree::check(&home, &rows, &ids);
@@ -64,6 +64,17 @@ impl<'h> Workers<'h> {
     fn start(home: &'h Home, count: u32) -> Self {
         let running = (0..count).map(|machine| (home.worker_by(elsewhere(home, machine)), machine)).collect();
         Workers { home, running, machines: count }
+    }
+
+    /// Kills one now and then; gives how many.
+    fn kill_until(&mut self, end: Instant) -> u32 {
+        let mut kills = 0;
+        while Instant::now() < end {
+            thread::sleep(EVERY);
+            self.kill_one();
+            kills += 1;
+        }
+        kills
     }
 
     /// The next one is started on the same machine, where it sees that its predecessor has died, or on another one,

@@ -42,12 +42,7 @@ impl Drop for Process {
 }
 
 impl Home {
-    /// Starts `jobmgr worker`, without waiting until it works.
-    pub fn worker(&self) -> Process {
-        self.worker_by(self.jobmgr(&["worker"]))
-    }
-
-    /// Starts a worker by a command of `jobmgr`, changed or not.
+    /// Starts a worker by a command of `jobmgr worker`, without waiting until it works.
     pub fn worker_by(&self, mut command: Command) -> Process {
         let child = command.stdin(Stdio::null()).stdout(self.log_file()).stderr(self.log_file()).spawn().unwrap();
         Process { child }
