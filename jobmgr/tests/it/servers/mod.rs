@@ -15,9 +15,8 @@ use crate::support::server::Home;
 /// Runs jobmgr to its end on a database; the exit status and all that it said.
 fn run(url: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let home = Home::on(url, "");
-    let done = home.jobmgr(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (done.status.code(), text(done.stdout) + &text(done.stderr))
+    let status = home.worker_by(home.jobmgr(arguments)).exit();
+    (status.code(), home.log())
 }
 
 /// The database of a URL.

@@ -1,14 +1,15 @@
 //! What may not be started together, and how one that ends hands over.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::*;
 use crate::support::processes::{Signal, signal};
 
-/// Runs a command that is to end by itself; its exit status and what it said.
-fn refusal(mut command: Command) -> (Option<i32>, String) {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    (done.status.code(), String::from_utf8(done.stderr).unwrap())
+/// Starts a process that is to end by itself; its exit status and what it said.
+fn refusal(fleet: &Fleet, command: Command) -> (Option<i32>, String) {
+    let before = fleet.home.log().len();
+    let status = fleet.home.worker_by(command).exit();
+    (status.code(), fleet.home.log().split_off(before))
 }
 
 #[test]
@@ -20,7 +21,7 @@ fn a_worker_with_another_store_is_refused_while_the_first_is_alive() {
         for role in [&["worker"][..], &["serve", "--no-worker"], &["serve"]] {
             let mut command = fleet.home.jobmgr(role);
             command.env("JOBMGR_STORAGE__URL", &elsewhere);
-            let (status, said) = refusal(command);
+            let (status, said) = refusal(&fleet, command);
             assert_eq!(status, Some(2), "{said}");
             for word in ["[Storage]", "elsewhere", "same store", "bucket"] {
                 assert!(said.contains(word), "{role:?} does not say {word}: {said}");
@@ -37,7 +38,7 @@ fn a_worker_with_another_store_is_refused_while_the_first_is_alive() {
 fn a_store_in_memory_is_no_store_for_two() {
     let Some(fleet) = on(Kind::Postgres, "[Storage]\nURL = \"memory:\"") else { return };
     let _first = fleet.worker(&[]);
-    let (status, said) = refusal(fleet.home.jobmgr(&["serve", "--no-worker"]));
+    let (status, said) = refusal(&fleet, fleet.home.jobmgr(&["serve", "--no-worker"]));
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("[Storage] memory") && said.contains("same store"), "{said}");
 }
