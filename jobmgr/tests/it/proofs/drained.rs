@@ -54,14 +54,16 @@ fn end(home: &Home, worker: &mut Process) {
 
 /// Some jobs have time to end, some have not.
 fn a_stream_of_jobs_loses_none(database: Database) {
-    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2\nDrain = \"250ms\"") else { return };
+    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2") else { return };
     witness::spec(&home, "job", witness::WORK, "KillGrace = \"100ms\"");
     let api = api(&home);
     let mut rows = Rows::of(&home);
     let mut ids: Vec<JobId> = Vec::new();
     let rounds = if long() { 100 } else { 16 };
     for round in 0..rounds {
-        let mut worker = home.worker_by(elsewhere(&home, round % 3));
+        let mut command = elsewhere(&home, round % 3);
+        command.env("JOBMGR_WORKER__DRAIN", if round / 4 % 2 == 0 { "30ms" } else { "5s" });
+        let mut worker = home.worker_by(command);
         let jobs = 2 + ids.len() as i64 % 3;
         ids.extend((0..jobs).map(|_| api.start("job", json!({}))));
         let moment = MOMENTS[round as usize % MOMENTS.len()];
@@ -105,7 +107,7 @@ fn wait_for(moment: Moment, home: &Home, rows: &Rows, submit: impl FnOnce() -> J
 /// A job in the grace time ends as if nothing were; one that is longer goes to the next worker, more often than a job
 /// may crash; a second signal ends it without waiting.
 fn a_long_job_moves_on_however_often(database: Database) {
-    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2\nLease = \"2s\"") else { return };
+    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 2\nLease = \"5s\"") else { return };
     let until = format!("until [ -e {}/go-$JOBMGR_JOB_ID ]; do sleep 0.02; done", home.dir.path().display());
     witness::spec(&home, "gate", &format!("{until}\n{}", witness::WORK), "Timeout = \"10m\"\nKillGrace = \"100ms\"");
     let api = api(&home);
@@ -116,7 +118,7 @@ fn a_long_job_moves_on_however_often(database: Database) {
         command.env(
             "JOBMGR_WORKER__DRAIN",
             match attempt {
-                1 => "4s",
+                1 => "8s",
                 5 => "10m",
                 _ => "500ms",
             },
@@ -130,7 +132,7 @@ fn a_long_job_moves_on_however_often(database: Database) {
         eventually("it has heard it", || home.log().matches("claiming no more jobs").count() > told);
         if attempt == 1 {
             // The leases are renewed meanwhile.
-            thread::sleep(Duration::from_millis(2500));
+            thread::sleep(Duration::from_secs(6));
             std::fs::write(home.path(&format!("go-{short}")), "").unwrap();
         }
         let asked = Instant::now();
@@ -148,6 +150,7 @@ fn a_long_job_moves_on_however_often(database: Database) {
     rows.wait(&[long]);
     let account = agree::check(&home, &rows, &[short, long]);
     println!("{database:?}: {account:?}");
-    assert_eq!((account.completed, account.of(AttemptEnding::Released), account.endings.len()), (2, 5, 1));
+    let counts = (account.completed, account.of(AttemptEnding::Released), account.endings.len());
+    assert_eq!(counts, (2, 5, 1), "{account:?}: {}", home.log());
     assert_eq!((rows.settled(short).attempt, rows.settled(long).attempt), (1, 6));
 }
