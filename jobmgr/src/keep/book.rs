@@ -1,4 +1,5 @@
-//! What jobspecs say about how long their jobs are kept: those of this process, and those of living workers.
+//! What jobspecs say about how long their jobs are kept: those of this process, and those of workers that are alive or
+//! were so a day ago: who is being started anew still has its say.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ impl Book {
         let jobspecs = jobspecs.clone();
         let own = tokio::task::spawn_blocking(move || jobspecs.list()).await.unwrap_or_default();
         let mut book = Self::default();
-        for offer in store.offers().await? {
+        for offer in store.known_offers().await? {
             book.add_offer(offer);
         }
         book.0.extend(own.into_iter().map(|(name, spec)| (name, spec.ok().map(|spec| Keep::from(&*spec)))));

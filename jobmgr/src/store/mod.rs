@@ -368,7 +368,7 @@ impl Store {
         self.worker(workers::Write::Offers(worker.to_owned(), offers)).await.map(drop)
     }
 
-    /// Takes a process out of the table of workers.
+    /// Takes a process out of the list of workers; what it published is remembered until it is forgotten.
     ///
     /// # Errors
     /// When the database fails.
@@ -409,7 +409,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
-        self.read(|connection, statements| Box::pin(workers::offers(connection, statements))).await
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, true))).await
+    }
+
+    /// The same, of workers that have gone too, as long as they are remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, false))).await
     }
 
     /// The names of the jobspecs that living workers have.
