@@ -379,6 +379,9 @@ fn a_jobspec_that_cannot_be_read_keeps_its_jobs() {
     eventually("the server is forgotten", || alive().is_empty());
     assert_eq!(jobs(&gc(&home, &[]), "job "), [] as [i64; 0], "nobody knows how long");
     fs::remove_file(home.path("jobspecs/x.toml")).unwrap();
+    assert_eq!(jobs(&gc(&home, &[]), "job "), [] as [i64; 0], "what the server said before it went still counts");
+    let forget = async { Store::open(&config(&home).database).await.unwrap().forget_silent(Duration::ZERO).await };
+    block_on(forget).unwrap();
     assert_eq!(jobs(&gc(&home, &[]), "job "), [id], "without a jobspec [Retention] says");
 }
 
