@@ -49,6 +49,8 @@ impl Cell {
         cell.ip("link set lo up", true)?;
         cell.link("data", 0)?;
         cell.link("http", 4)?;
+        let strict = format!("/proc/sys/net/ipv4/conf/{}data/rp_filter", cell.link);
+        std::fs::write(&strict, "1").map_err(|error| format!("{strict}: {error}"))?;
         Ok(cell)
     }
 
@@ -119,19 +121,23 @@ impl Cell {
 
     /// From now on packets of the database's link get lost.
     pub fn cut(&self, lost: Lost) {
-        // A queue that takes nothing.
-        self.run(&format!("tc qdisc add dev {}data root pfifo limit 0", self.link), false).unwrap();
-        if lost == Lost::All {
-            self.run("tc qdisc add dev data root pfifo limit 0", true).unwrap();
-        }
+        self.lose(lost, "add");
     }
 
     /// From now on they don't.
     pub fn mend(&self, lost: Lost) {
-        self.run(&format!("tc qdisc del dev {}data root", self.link), false).unwrap();
-        if lost == Lost::All {
-            self.run("tc qdisc del dev data root", true).unwrap();
-        }
+        self.lose(lost, "del");
+    }
+
+    /// On this end of the link: a sender whose own machine drops its packets notices it.
+    fn lose(&self, lost: Lost, act: &str) {
+        let way = match lost {
+            // What comes from where no way leads to is dropped, too, by `rp_filter`.
+            Lost::All => format!("ip route {act} blackhole {}/32", self.address(2)),
+            // A queue that takes nothing.
+            Lost::Answers => format!("tc qdisc {act} dev {}data root pfifo limit 0", self.link),
+        };
+        self.run(&way, false).unwrap();
     }
 }
 
