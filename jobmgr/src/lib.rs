@@ -8,12 +8,16 @@ pub mod blobs;
 pub mod cli;
 /// `config.toml` and the environment: one struct per section.
 pub mod config;
+/// Places where tests make a process die.
+pub mod crash;
 /// What jobmgr is about: jobs, jobspecs, durations. No IO, no async.
 pub mod domain;
 /// The HTTP API; the only room that names poem.
 pub mod http;
 /// The folder of jobspecs.
 pub mod jobspecs;
+/// How long things are kept: old jobs, old artifacts, objects that belong to nothing.
+pub mod keep;
 /// The machine that this process runs on.
 pub mod machine;
 /// The child process that runs jobs, and the worker's end of the line to it.

@@ -308,6 +308,8 @@ pub struct Claim {
     pub parameters: Result<Parameters, String>,
     /// How often it was queued again because of what it did itself.
     pub tries: i64,
+    /// Its holders died so often that it is given up when this one does, too.
+    pub last_chance: bool,
     /// When it was claimed, in Unix milliseconds of the database's clock.
     pub started_ms: i64,
     /// When it was submitted, by the same clock.

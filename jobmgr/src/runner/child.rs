@@ -11,6 +11,7 @@ use jobmgr_plugin_api::{Context, Error, Kind, Outcome, Stop};
 use super::host::Line;
 use super::wire::{self, Frame, Type};
 use super::{Request, executors, platform};
+use crate::crash;
 
 /// How long the end of a job's processes is waited for when the worker is gone.
 const LAST_SWEEP: Duration = Duration::from_secs(60);
@@ -47,6 +48,7 @@ fn serve(input: &Mutex<File>, line: &Line) {
     loop {
         let frame = next_request(input, line);
         let (status, json) = answer(run(&frame, line));
+        crash::at(crash::Point::RunnerAfterExit);
         if line.send(Type::Done, &[status], &json).is_err() {
             return;
         }

@@ -40,6 +40,9 @@ pub struct Scope {
     pub except: BTreeSet<String>,
     /// Of which of them only so many jobs may run at once, over all workers.
     pub limits: BTreeMap<String, i64>,
+    /// None that is given up when its holder dies once more, since such a one runs already: it may be the one that
+    /// kills them, and would take the other with it.
+    pub cautious: bool,
 }
 
 /// Claims that are made together: the same one, and for which writes how many.
@@ -142,11 +145,12 @@ async fn full(connection: &mut AnyConnection, statements: &Statements, scope: &S
 
 /// The statement for a claim.
 pub(super) fn statement<'a>(statements: &'a Statements, scope: &Scope, full: &str) -> &'a Text {
-    statements.claim(match (&scope.names, full) {
+    let filter = match (&scope.names, full) {
         (Some(_), _) => &Filter::Only,
         (None, "") => &Filter::Any,
         (None, _) => &Filter::Except,
-    })
+    };
+    statements.claim(filter, scope.cautious)
 }
 
 /// Binds what [`statement`] needs.
@@ -205,6 +209,7 @@ pub(super) fn claims(rows: Vec<AnyRow>, claiming: &Claiming) -> Outcome<Vec<Clai
     for row in rows {
         let parameters: String = row.try_get(5)?;
         let priority: i64 = row.try_get(3)?;
+        let (limit, crashes): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
         let claim = Claim {
             id: row.try_get(0)?,
             epoch: row.try_get(1)?,
@@ -212,6 +217,7 @@ pub(super) fn claims(rows: Vec<AnyRow>, claiming: &Claiming) -> Outcome<Vec<Clai
             name: row.try_get(4)?,
             parameters: serde_json::from_str(&parameters).map_err(|error| error.to_string()),
             tries: row.try_get(6)?,
+            last_chance: crashes > 0 && crashes + 1 >= limit,
             started_ms: row.try_get(7)?,
             created_ms: row.try_get(8)?,
             worker: claiming.worker.to_string(),

@@ -46,6 +46,14 @@ impl Dialect {
         }
     }
 
+    /// The type of 64-bit numbers in a cast; a sum is of another one.
+    fn bigint(self) -> &'static str {
+        match self {
+            Dialect::Sqlite | Dialect::Postgres => "bigint",
+            Dialect::Mysql => "signed",
+        }
+    }
+
     /// Follows a SELECT whose rows are changed next: locks them, and leaves out those that others have locked. SQLite
     /// has one writer, whose transactions begin with the lock.
     fn skip(self) -> &'static str {
@@ -63,6 +71,23 @@ impl Dialect {
         }
     }
 
+    /// The columns of all tables, each with its table before it.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => {
+                "select t.name, c.name from sqlite_master t join pragma_table_info(t.name) c where t.type = 'table'"
+            }
+            Dialect::Postgres => {
+                "select cast(table_name as text), cast(column_name as text) from information_schema.columns \
+                 where table_schema = current_schema()"
+            }
+            Dialect::Mysql => {
+                "select convert(table_name using utf8mb4), convert(column_name using utf8mb4) \
+                 from information_schema.columns where table_schema = database()"
+            }
+        }
+    }
+
     /// Run on every new connection.
     pub(super) fn session(self) -> &'static [&'static str] {
         match self {
@@ -74,10 +99,13 @@ impl Dialect {
             ],
             // Behind a pooler a session belongs to nobody: what is needed is set with each transaction.
             Dialect::Postgres => &[],
+            // A session that says nothing is ended, so that its locks are not held for long: by a worker that is cut off,
+            // or hangs. MariaDB alone can tell whether it is in a transaction.
             Dialect::Mysql => &[
                 "set session transaction isolation level read committed",
                 "set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, \
-                 lock_wait_timeout = 60, wait_timeout = 300, time_zone = '+00:00'",
+                 lock_wait_timeout = 60, wait_timeout = 60, time_zone = '+00:00' \
+                 /*M!100300 , idle_transaction_timeout = 20 */",
             ],
         }
     }
@@ -181,14 +209,15 @@ impl Dialect {
             .replace("{now}", self.now())
             .replace("{skip}", self.skip())
             .replace("{lock}", self.lock())
-            .replace("{place}", self.place());
+            .replace("{place}", self.place())
+            .replace("{bigint}", self.bigint());
         Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }
 }
 
 /// What a claim gives of each job.
 pub(super) const CLAIMED: &str =
-    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit";
+    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes";
 
 /// PostgreSQL numbers its placeholders. No statement has a question mark in a literal.
 fn numbered(text: &str) -> String {

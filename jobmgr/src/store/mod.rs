@@ -7,6 +7,8 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// A whole copy of a SQLite database.
+mod backup;
 /// What running jobs write, while they run.
 mod chunks;
 /// Claims: which jobs, and how many.
@@ -17,6 +19,8 @@ mod dialect;
 mod error;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// What has been kept for long enough.
+mod keep;
 /// Output as it is kept in a column.
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
@@ -45,16 +49,23 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Executor};
 use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
 
+pub use backup::backup;
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use error::StoreError;
+pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use open::{Inspection, Original};
 use statements::Statements;
 use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, NewJob, Progress, Reason, Status};
+
+/// A failure that comes within this time is that of a connection which was closed before.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A handle to the database; cheap to clone. A call may be dropped at any time: the work that it began goes on.
 #[derive(Clone)]
@@ -252,6 +263,7 @@ impl Store {
             name: String::new(),
             parameters: Ok(BTreeMap::new()),
             tries: 0,
+            last_chance: false,
             started_ms: 0,
             created_ms: 0,
             worker: worker.to_owned(),
@@ -356,7 +368,7 @@ impl Store {
         self.worker(workers::Write::Offers(worker.to_owned(), offers)).await.map(drop)
     }
 
-    /// Takes a process out of the table of workers.
+    /// Takes a process out of the list of workers; what it published is remembered until it is forgotten.
     ///
     /// # Errors
     /// When the database fails.
@@ -397,7 +409,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
-        self.read(|connection, statements| Box::pin(workers::offers(connection, statements))).await
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, true))).await
+    }
+
+    /// The same, of workers that have gone too, as long as they are remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, false))).await
     }
 
     /// The names of the jobspecs that living workers have.
@@ -449,7 +469,8 @@ impl Store {
     }
 
     /// Reads in a task of its own: a caller that is dropped leaves no connection in mid-statement behind. Tried once
-    /// more when the connection turns out to be lost.
+    /// more when the connection turns out to be lost; that is noticed at once, and who has waited for an answer in
+    /// vain would only wait again.
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -460,8 +481,9 @@ impl Store {
     {
         let shared = Arc::clone(&self.shared);
         spawned(async move {
+            let begun = Instant::now();
             match shared.read_once(&work).await {
-                Err(StoreError::Unavailable(_)) => shared.read_once(&work).await,
+                Err(StoreError::Unavailable(_)) if begun.elapsed() < AT_ONCE => shared.read_once(&work).await,
                 result => result,
             }
         })

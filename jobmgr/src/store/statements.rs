@@ -30,6 +30,7 @@ pub(super) struct Statements {
     /// order of the rows.
     pub(super) submit: [Text; 4],
     claim: [Text; 3],
+    cautious: [Text; 3],
     /// Binds: worker, lease in milliseconds, ids. Follows a claim that only selects.
     pub(super) start: [Text; 4],
     pub(super) unclaim: Text,
@@ -76,12 +77,15 @@ pub(super) struct Statements {
     pub(super) installation: Text,
     pub(super) set_installation: Text,
     pub(super) workers: super::workers::Texts,
+    pub(super) keep: super::keep::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
 /// What is read of a job that is taken from its holder.
 const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at";
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null";
+/// Follows a claim's filter where it is cautious.
+const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
 const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
 
 impl Statements {
@@ -106,6 +110,7 @@ impl Statements {
                 if dialect.returns_ids() { " returning id" } else { "" },
             ),
             claim: ["", except, &only].map(|filter| text(&dialect.claim(filter))),
+            cautious: ["", except, &only].map(|filter| text(&dialect.claim(&format!("{filter}{SAFE}")))),
             start: by_id(
                 "update jobs set status = 'started', attempt = attempt + 1, epoch = epoch + 1, worker = ?, \
                  started_at = {now}, lease_until = {now} + ?, progress = null",
@@ -213,6 +218,7 @@ impl Statements {
             installation: text("select value from installation where name = ?"),
             set_installation: text(&dialect.insert_new("installation (name, value) values (?, ?)")),
             workers: super::workers::Texts::new(dialect),
+            keep: super::keep::Texts::new(dialect),
         }
     }
 
@@ -227,11 +233,12 @@ impl Statements {
     }
 
     /// Gives the columns `CLAIMED`; `dialect` says what it binds.
-    pub(super) fn claim(&self, filter: &Filter) -> &Text {
+    pub(super) fn claim(&self, filter: &Filter, cautious: bool) -> &Text {
+        let claim = if cautious { &self.cautious } else { &self.claim };
         match filter {
-            Filter::Any => &self.claim[0],
-            Filter::Except => &self.claim[1],
-            Filter::Only => &self.claim[2],
+            Filter::Any => &claim[0],
+            Filter::Except => &claim[1],
+            Filter::Only => &claim[2],
         }
     }
 }

@@ -14,7 +14,8 @@ use super::chunks::Chunk;
 use super::claim::{self, Claiming};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Swept, attempts, script, submit, workers};
+use super::{Renewal, StoreError, Swept, attempts, keep, script, submit, workers};
+use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, NewJob, Progress, Reason};
 
 /// At most this many writes share a transaction.
@@ -74,6 +75,7 @@ pub(super) enum Op {
         error: String,
     },
     Worker(workers::Write),
+    Keep(keep::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -190,6 +192,9 @@ async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: 
             close(connection.take()).await;
         }
         for ((op, reply), result) in ops.iter().zip(replies).zip(results) {
+            if let (Op::Finish { .. }, Ok(_)) = (op, &result) {
+                crash::at(Point::AfterCommit);
+            }
             if let Ok(done) = &result {
                 signal(&connector.wake, op, done);
             }
@@ -311,6 +316,22 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
     }
 }
 
+/// What was done and is not committed yet.
+fn inside(ops: &[Op], done: &[Done]) {
+    for (op, done) in ops.iter().zip(done) {
+        match op {
+            Op::Finish { .. } => crash::at(Point::BeforeCommit),
+            Op::Renew { .. } if !done.renewal.renewed.is_empty() => crash::at(Point::InRenewal),
+            Op::Sweep if done.swept.queued > 0 => crash::at(Point::InSweep),
+            Op::Release { .. } => crash::at(Point::InRelease),
+            _ => {}
+        }
+        if !done.claims.is_empty() {
+            crash::at(Point::InClaim);
+        }
+    }
+}
+
 async fn transaction(
     connection: &mut AnyConnection,
     statements: &Statements,
@@ -327,6 +348,7 @@ async fn transaction(
         attempts::apply(connection, statements, op, done).await?;
     }
     claim::all(connection, statements, ops, &mut done).await?;
+    inside(ops, &done);
     *committing = true;
     connection.execute(sqlx::raw_sql("commit")).await?;
     Ok(done)

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::listing::{Found, Listing};
 use super::mime;
 use crate::blobs::{BlobError, Blobs, Shown};
+use crate::crash;
 use crate::domain::disposition::disposition;
 use crate::domain::job::{Artifact, JobId, Skipped};
 
@@ -183,6 +184,7 @@ impl Upload<'_> {
         let key = format!("{}/{n}", self.key_prefix);
         let shown = Shown { mime, disposition: &disposition(&name, mime) };
         let uploaded = self.blobs.put_file_as(&key, file, size, Some(&shown)).await?;
+        crash::at(crash::Point::MidUpload);
         Ok(Ok(Artifact {
             id: 0,
             job_id: self.job,

@@ -14,6 +14,7 @@ use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::Directory;
 use crate::blobs::BlobError;
+use crate::crash;
 use crate::domain::job::{Ended, Failure, Finish, Log, Reason, Status};
 use crate::domain::jobspec::Jobspec;
 use crate::runner;
@@ -48,6 +49,7 @@ impl Running<'_> {
             return ending;
         }
         let output = self.structured_output(directory);
+        crash::at(crash::Point::BeforeUpload);
         let kept = match self.upload_in_time(directory, fence).await {
             Ok(kept) => kept,
             Err(ending) => return ending,
@@ -64,6 +66,7 @@ impl Running<'_> {
             }
             Err(Upload::Away(why)) => return again(self.claim, why),
         };
+        crash::at(crash::Point::AfterUpload);
         info!(job = self.claim.id, name = self.claim.name, attempt = self.claim.attempt, status = %verdict.status,
               error = verdict.error.as_deref().unwrap_or_default(), "ended");
         let outcome = result.ok();

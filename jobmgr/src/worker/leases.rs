@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Shared, platform};
+use crate::crash;
 use crate::domain::job::{Claim, JobId};
 use crate::store::{Held, Renewal};
 
@@ -120,9 +121,15 @@ pub(super) async fn renew(shared: Arc<Shared>) {
         tokio::time::sleep(lease / 6).await;
         let claims = shared.leases.claims();
         let when = platform::since_boot();
+        if !claims.is_empty() {
+            crash::at(crash::Point::BeforeRenewal);
+        }
         // Also where nothing is held: the answer to a claim may have been lost.
         match tokio::time::timeout(lease / 6, shared.parts.store.renew(&shared.root.id, lease)).await {
             Ok(Ok(renewal)) => {
+                if !renewal.renewed.is_empty() {
+                    crash::at(crash::Point::AfterRenewal);
+                }
                 shared.leases.settle(&claims, &renewal, when);
                 unknown = give_back(&shared, &renewal, &unknown).await;
             }

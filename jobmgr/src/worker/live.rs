@@ -127,6 +127,7 @@ mod tests {
             name: "x".into(),
             parameters: Ok(Default::default()),
             tries: 0,
+            last_chance: false,
             started_ms: 0,
             created_ms: 0,
             worker: "w".into(),

@@ -47,13 +47,14 @@ mod workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::crash;
 use crate::domain::job::JobId;
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
@@ -64,6 +65,9 @@ use workspace::Root;
 
 /// How often expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long it may take to see who else is there.
+const SEEN: Duration = Duration::from_secs(2);
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -103,6 +107,10 @@ struct Shared {
     leases: Leases,
     /// What may be claimed.
     scope: watch::Receiver<Arc<Scope>>,
+    /// Has that looked at anew.
+    stale: Arc<Notify>,
+    /// Of jobs with a last chance only one runs at a time: whoever claims without caution has this.
+    last_chance: Arc<Semaphore>,
     /// No more claims.
     draining: CancellationToken,
     /// Running jobs are ended and given back.
@@ -110,10 +118,20 @@ struct Shared {
 }
 
 impl Shared {
-    /// Who claims, and what, at this moment.
-    fn claiming(&self) -> Claiming {
-        let scope = Arc::clone(&self.scope.borrow());
+    /// Who claims, and what, at this moment; `cautious` as in [`Scope`].
+    fn claiming(&self, cautious: bool) -> Claiming {
+        let mut scope = Arc::clone(&self.scope.borrow());
+        Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
+
+    /// Waits until this name is not claimed any more, since others have it or may have it: who gives it back before
+    /// that has it again at once.
+    async fn leave_to_others(&self, name: &str) {
+        self.stale.notify_one();
+        let mut scope = self.scope.clone();
+        let left = scope.wait_for(|scope| scope.names.as_ref().is_some_and(|names| !names.contains(name)));
+        drop(tokio::time::timeout(SEEN, left).await);
     }
 }
 
@@ -158,6 +176,8 @@ impl Worker {
             root,
             parts,
             scope: presence.scope(),
+            stale: presence.stale(),
+            last_chance: Arc::new(Semaphore::new(1)),
             draining: draining.clone(),
             ending: CancellationToken::new(),
         });
@@ -220,6 +240,7 @@ async fn sweep(shared: Arc<Shared>) {
         match shared.parts.store.sweep().await {
             Ok(swept) => {
                 if swept.queued > 0 || !swept.ended.is_empty() {
+                    crash::at(crash::Point::AfterSweep);
                     warn!(queued = swept.queued, ended = swept.ended.len(), "took back jobs whose lease ran out");
                 }
                 if !swept.overdue.is_empty() {

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use crate::blobs::{BlobError, Blobs};
+use crate::domain::gap;
 use crate::domain::job::{Log, LogBody};
 
 /// What is at most this large stays in memory, and then in the database.
@@ -34,10 +35,10 @@ impl Output {
                 self.written += data.len() as u64;
                 return Ok(());
             }
-            let mut file = File::options().read(true).write(true).create_new(true).open(&self.path)?;
+            // It is there from now on, and has to go, also where the disk has no room for what is in it.
+            let file = self.file.insert(File::options().read(true).write(true).create_new(true).open(&self.path)?);
             file.write_all(&self.memory)?;
             self.memory = Vec::new();
-            self.file = Some(file);
         }
         while !data.is_empty() {
             let at = self.place(self.written);
@@ -108,7 +109,7 @@ fn unroll(file: &mut File, path: &std::path::Path, cap: u64, written: u64) -> io
     let mut whole =
         File::options().read(true).write(true).create(true).truncate(true).open(path.with_extension("cut"))?;
     let start = head + (written - head) % (cap - head);
-    let gap = format!("\n[jobmgr: {} bytes left out here]\n", written - cap);
+    let gap = gap::note(written - cap);
     copy_part(file, 0, head, &mut whole)?;
     whole.write_all(gap.as_bytes())?;
     copy_part(file, start, cap - start, &mut whole)?;

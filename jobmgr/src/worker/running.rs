@@ -13,6 +13,7 @@ use super::attempt::{Ending, again};
 use super::leases::Hold;
 use super::output::Output;
 use super::{Live, Shared};
+use crate::crash;
 use crate::domain::job::{Claim, Progress};
 use crate::domain::jobspec::Jobspec;
 use crate::runner::{Failure, Request, Runner, Said};
@@ -63,8 +64,11 @@ impl<'a> Running<'a> {
         request: &Request,
         hold: &Hold,
     ) -> Ran {
+        crash::at(crash::Point::BeforeSpawn);
         let mut runner = hand_over(slot.take(), self.claim, request).await?;
+        crash::at(crash::Point::AfterSpawn);
         let result = self.follow(&mut runner, spec, hold).await;
+        crash::at(crash::Point::AfterExit);
         match &result {
             // A runner with something that it can't end would find it again after its next job.
             Ok(Err(failure @ Failure::Executor(_))) if failure.is_unkillable() => end(runner).await,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Shared;
 use super::attempt::{self, Ending, Kept};
 use super::leases::{self, Hold};
+use crate::crash;
 use crate::domain::job::{Claim, Finish};
 use crate::runner::Runner;
 use crate::store::StoreError;
@@ -28,15 +30,25 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// A claim, and its lease, which is renewed from the moment that it is made.
-type Held = (Claim, Hold);
+/// A claim; its lease, which is renewed from the moment that it is made; and the turn of a job with a last chance.
+type Held = (Claim, Hold, Turn);
+
+/// The right to claim a job with a last chance, and to run it. A job that kills its worker takes those beside it along;
+/// since two of them are never side by side, it takes none of them into its own end.
+type Turn = Option<OwnedSemaphorePermit>;
+
+fn turn(shared: &Shared) -> Turn {
+    Arc::clone(&shared.last_chance).try_acquire_owned().ok()
+}
 
 /// `asked`: when the claim was asked for. One whose answer took too long is not begun: the first look at the fences
 /// would end it.
-fn hold(shared: &Shared, claim: Claim, asked: Duration) -> Held {
+fn hold(shared: &Shared, claim: Claim, asked: Duration, turn: Turn) -> Held {
+    crash::at(crash::Point::AfterClaim);
     let hold = shared.leases.hold(&claim, asked);
     shared.leases.fence_stale(shared.parts.config.lease);
-    (claim, hold)
+    let turn = turn.filter(|_| claim.last_chance);
+    (claim, hold, turn)
 }
 
 /// The claim at hand, or the next one; `None` when the worker drains.
@@ -50,10 +62,10 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
         let signal = shared.parts.store.work().notified();
         tokio::pin!(signal);
         signal.as_mut().enable();
-        let asked = leases::now();
-        match shared.parts.store.claim(&shared.claiming(), 1).await {
-            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim, asked)),
-            Ok(_) => {}
+        let (asked, turn) = (leases::now(), turn(shared));
+        match shared.parts.store.claim(&shared.claiming(turn.is_none()), 1).await {
+            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim, asked, turn)),
+            Ok(_) => drop(turn),
             Err(error) => warn!(%error, "can't claim"),
         }
         let jitter = config.poll.mul_f64(fastrand::f64() * 0.1);
@@ -67,7 +79,7 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 }
 
 /// Runs a claim to its end; gives the claim that was made with it.
-async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Option<Held> {
+async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold, turn): Held) -> Option<Held> {
     let (ending, directory) = attempt::run(shared, kept, &claim, &hold).await;
     let next = match ending {
         Ending::Finish(finish) => {
@@ -79,7 +91,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
                 }
             };
             // The commit waits for the disk; the directory goes meanwhile.
-            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence), removal);
+            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence, turn), removal);
             kept.spare = spare.or(kept.spare.take());
             if claim.attempt > 1 {
                 tokio::spawn(forget_earlier(Arc::clone(shared), claim));
@@ -89,6 +101,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold): Held) -> Opt
         Ending::Release { delay, why } => {
             warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
             until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
+            crash::at(crash::Point::AfterRelease);
             None
         }
         Ending::Retry { delay, failure } => {
@@ -123,15 +136,18 @@ async fn finish(
     claim: &Claim,
     finish: &Arc<Finish>,
     fence: &tokio_util::sync::CancellationToken,
+    turn: Turn,
 ) -> Option<Held> {
+    // The next one's turn begins with the end of this one.
+    let turn = turn.or_else(|| self::turn(shared));
     let done = until_done(shared, fence, || async {
         let asked = leases::now();
-        let next = (!shared.draining.is_cancelled()).then(|| shared.claiming());
+        let next = (!shared.draining.is_cancelled()).then(|| shared.claiming(turn.is_none()));
         let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
         Ok((asked, done))
     });
     match done.await {
-        Some((asked, Some(mut next))) => next.pop().map(|claim| hold(shared, claim, asked)),
+        Some((asked, Some(mut next))) => next.pop().map(|claim| hold(shared, claim, asked, turn)),
         Some((_, None)) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             let prefix = attempt::key_prefix(shared, claim, claim.attempt);

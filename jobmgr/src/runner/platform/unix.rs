@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::crash;
+
 type Line = (Process, Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
 
 /// The runners of this process; what else is its child is an orphan of a dead runner.
@@ -40,6 +42,9 @@ pub(super) fn start_runner() -> io::Result<Line> {
     command.arg0("jobmgr").arg("runner").env_clear();
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
+    }
+    if let Some(point) = crash::inherited() {
+        command.env(crash::VARIABLE, point);
     }
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
     let mut command = tokio::process::Command::from(command);

@@ -1,6 +1,7 @@
 //! The queue, on every database.
 
 mod model;
-mod rules;
+pub mod rules;
 mod servers;
 mod sqlite;
+mod tls;

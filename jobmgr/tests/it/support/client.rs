@@ -53,6 +53,13 @@ impl Client {
         self.read(method == "HEAD")
     }
 
+    /// Sends a request without a body under another name of the server.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "it is for tests that run on Linux alone"))]
+    pub fn try_send_as(&mut self, method: &str, path: &str, host: &str) -> std::io::Result<Answer> {
+        self.reader.get_mut().write_all(format!("{method} {path} HTTP/1.1\r\n{host}\r\n").as_bytes())?;
+        self.read(method == "HEAD")
+    }
+
     pub fn get(&mut self, path: &str) -> Answer {
         self.try_send("GET", path, "", b"").unwrap()
     }

@@ -1,5 +1,6 @@
 //! One conformance suite for every database: each function gets an empty store.
 
+mod keep;
 mod moves;
 mod several;
 
@@ -77,6 +78,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_caller_that_goes_away_leaves_the_store_sound(&fresh().await).await;
     moves::all(&fresh).await;
     several::all(&fresh).await;
+    keep::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

@@ -8,6 +8,7 @@ use jobmgr::store::{Offer, Presence, Scope};
 pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_worker_claims_what_it_has(&fresh().await).await;
     what_can_not_run_hides_nothing_behind_it(&fresh().await).await;
+    the_cautious_leave_jobs_with_a_last_chance(&fresh().await).await;
     no_more_run_than_may(&fresh().await).await;
     no_more_run_than_may_with_many_claimers(&fresh().await).await;
     workers_are_seen_and_forgotten(&fresh().await).await;
@@ -49,6 +50,28 @@ async fn what_can_not_run_hides_nothing_behind_it(store: &Store) {
     let id = store.submit(job("here", 100)).await.unwrap();
     let claims = store.claim(&within("w", scope(&["here"])), 2).await.unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id).collect::<Vec<_>>(), [id]);
+}
+
+async fn the_cautious_leave_jobs_with_a_last_chance(store: &Store) {
+    let (bad, once) = (store.submit(job("a", 1)).await.unwrap(), store.submit(job("a", 2)).await.unwrap());
+    let cautious = || within("w", Scope { cautious: true, ..scope(&["a"]) });
+    for _ in 0..2 {
+        let claim = store.claim(&cautious(), 1).await.unwrap().remove(0);
+        assert_eq!((claim.id, claim.last_chance), (bad, false));
+        assert_eq!(store.crashed(&claim).await.unwrap().queued, 1);
+    }
+    let other = store.claim(&cautious(), 9).await.unwrap();
+    assert_eq!(other.iter().map(|claim| claim.id).collect::<Vec<_>>(), [once]);
+    // One that is not run again anyhow has its last chance from the start, and is like any other.
+    assert!(store.limit_crashes(&other[0], 1).await.unwrap());
+    assert!(store.release(&other[0], Duration::ZERO).await.unwrap());
+    let all_but = within("w", Scope { except: names(&["z"]), cautious: true, ..Scope::default() });
+    assert_eq!(store.claim(&all_but, 9).await.unwrap()[0].id, once);
+    let any = within("w", Scope { cautious: true, ..Scope::default() });
+    assert!(store.claim(&any, 9).await.unwrap().is_empty());
+    let last = store.claim(&by("w", LEASE), 9).await.unwrap().remove(0);
+    assert_eq!((last.id, last.last_chance), (bad, true));
+    assert_eq!(store.crashed(&last).await.unwrap().ended, [bad]);
 }
 
 fn two_of_a() -> Scope {
@@ -140,6 +163,11 @@ async fn jobspecs_are_published(store: &Store) {
     assert_eq!(store.offers().await.unwrap(), [offer("x", "new"), offer("y", "{}")]);
     store.leave("one").await.unwrap();
     assert_eq!(store.offered().await.unwrap(), ["x"]);
+    let known: Vec<_> = store.known_offers().await.unwrap().into_iter().map(|offer| offer.name).collect();
+    assert_eq!(known, ["x", "y", "z"], "what the gone had is remembered");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.forget_silent(GONE).await.unwrap(), 2, "the dead and the gone");
+    assert_eq!(store.known_offers().await.unwrap().len(), 1);
 }
 
 async fn a_duty_is_one_worker_s(store: &Store) {
