@@ -3,33 +3,33 @@
 //!     cargo bench -p jobmgr                     everything (some minutes)
 //!     cargo bench -p jobmgr -- drain latency    only these
 //!
-//! Parts: drain, history, latency, submit, get, artifact, memory. This machine's speed changes from one minute to the
+//! Parts: drain, workers, wake, history, latency, submit, get, artifact, memory. This machine's speed changes from one minute to the
 //! next, so read the ratios: each part measures its own baseline beside it.
 
 // A lint for the server; a measurement that unwraps is one that fails.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../tests/it/support/client.rs"]
-#[allow(dead_code)]
-mod client;
-#[path = "../tests/it/support/server.rs"]
-#[allow(dead_code)]
-mod server;
+#[path = "../tests/it/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use client::Client;
-use server::{Home, Server, eventually};
+use support::client::Client;
+use support::databases::{Disk, Kind};
+use support::server::{Home, Server, eventually};
 
 const TRUE: &str = "/bin/true";
 const REPEATS: usize = 5;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 7] = [
+    let parts: [(&str, fn()); 9] = [
         ("drain", drain),
+        ("workers", workers),
+        ("wake", wake),
         ("history", history),
         ("latency", latency),
         ("submit", submit),
@@ -67,7 +67,12 @@ fn bare(threads: usize, count: usize) -> f64 {
 }
 
 fn home(concurrency: usize) -> Home {
-    let home = Home::new(&format!("[Worker]\nConcurrency = {concurrency}\n"));
+    home_with(concurrency, "")
+}
+
+/// `more`: further keys of `[Worker]`, and further sections.
+fn home_with(concurrency: usize, more: &str) -> Home {
+    let home = Home::new(&format!("[Worker]\nConcurrency = {concurrency}\n{more}"));
     home.spec("noop", &format!("Command = \"{TRUE}\"\n"));
     let gate = home.path("gate");
     home.sh("gate", &format!("while [ ! -e {} ]; do sleep 0.005; done", gate.display()), "Timeout = \"10m\"");
@@ -130,6 +135,82 @@ fn drain() {
             "drain, concurrency {concurrency}: {drain:.0} jobs/s; bare spawn loop {bare:.0}/s; ratio {:.2}",
             drain / bare
         );
+    }
+}
+
+/// Ends with the measurement.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn worker(home: &Home) -> Running {
+    let mut command = home.jobmgr(&["worker"]);
+    Running(command.env("JOBMGR_LOG", "warn").stdout(Stdio::null()).spawn().unwrap())
+}
+
+/// Two worker processes of two slots beside an API process, against one process with four slots.
+fn workers() {
+    let one = home(4);
+    let alone = quiet(&one);
+    let postgres = Kind::Postgres.start(Disk::Durable).expect("PostgreSQL is installed");
+    let mariadb = Kind::MariaDb.start(Disk::Durable).expect("MariaDB is installed");
+    let places = [
+        ("SQLite", String::new()),
+        ("PostgreSQL", format!("[Database]\nURL = \"{}\"\n", postgres.fresh())),
+        ("MariaDB", format!("[Database]\nURL = \"{}\"\n", mariadb.fresh())),
+    ];
+    for (place, database) in places {
+        let two = home_with(2, &database);
+        let mut api = two.jobmgr(&["serve", "--no-worker"]);
+        api.env("JOBMGR_LOG", "warn");
+        let api = two.serve_by(api);
+        let _workers = [worker(&two), worker(&two)];
+        let (mut ones, mut twos) = (Vec::new(), Vec::new());
+        for round in 0..=REPEATS {
+            let (one, two) = (drain_once(&one, &alone, 4, 1000), drain_once(&two, &api, 4, 1000));
+            // The first round warms them up.
+            if round > 0 {
+                ones.push(one);
+                twos.push(two);
+            }
+        }
+        let (one, two) = (median(ones), median(twos));
+        println!(
+            "workers: 2 processes of 2 slots on {place}: {two:.0} jobs/s; 1 process of 4 slots on SQLite: {one:.0}/s; \
+             ratio {:.2}",
+            two / one
+        );
+    }
+}
+
+/// From the POST at one process to the start of the job at another: told by the database, and not.
+fn wake() {
+    let postgres = Kind::Postgres.start(Disk::Durable).expect("PostgreSQL is installed");
+    let mariadb = Kind::MariaDb.start(Disk::Durable).expect("MariaDB is installed");
+    for (place, url, poll) in [("PostgreSQL", postgres.fresh(), "30s"), ("MariaDB", mariadb.fresh(), "1s")] {
+        let home = home_with(1, &format!("Poll = \"{poll}\"\n[Database]\nURL = \"{url}\"\n"));
+        let mut api = home.jobmgr(&["serve", "--no-worker"]);
+        api.env("JOBMGR_LOG", "warn");
+        let api = home.serve_by(api);
+        let _worker = worker(&home);
+        api.wait_for(post(&mut api.client(), "noop"), "completed");
+        let mut client = api.client();
+        let mut waits = Vec::new();
+        for round in 0..60 {
+            std::thread::sleep(Duration::from_millis(50 + round * 7 % 100));
+            let start = Instant::now();
+            let id = post(&mut client, "noop");
+            while api.job(id)["job"]["started"].is_null() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            waits.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        println!("wake: POST to started at another process on {place}, Poll = {poll}: median {:.1} ms", median(waits));
     }
 }
 

@@ -107,8 +107,10 @@ pub fn at(point: Point) {
     if name != point.name() || left.fetch_sub(1, Ordering::Relaxed) != 1 {
         return;
     }
-    while *hangs {
-        std::thread::park();
+    if *hangs {
+        loop {
+            std::thread::park();
+        }
     }
     // Nothing is closed, written or told any more, as by a kill -9.
     std::process::abort();

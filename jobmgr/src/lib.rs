@@ -16,6 +16,8 @@ pub mod domain;
 pub mod http;
 /// The folder of jobspecs.
 pub mod jobspecs;
+/// How long things are kept: old jobs, old artifacts, objects that belong to nothing.
+pub mod keep;
 /// The machine that this process runs on.
 pub mod machine;
 /// The child process that runs jobs, and the worker's end of the line to it.

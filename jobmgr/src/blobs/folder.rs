@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -9,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
-use super::BlobError;
+use super::{BlobError, Object};
 
 #[cfg_attr(unix, path = "folder/unix.rs")]
 #[cfg_attr(windows, path = "folder/windows.rs")]
@@ -43,15 +44,76 @@ pub(super) async fn delete_prefix(root: PathBuf, prefix: String) -> Result<u64, 
     let delete = move || {
         let folder = file(&root, &prefix);
         let count = remove(&folder)?;
-        for above in folder.ancestors().skip(1).take_while(|above| **above != root) {
-            if fs::remove_dir(above).is_err() {
-                break;
-            }
-        }
+        remove_empty_above(&folder, &root);
         Ok(count)
     };
-    let done = tokio::task::spawn_blocking(delete).await.map_err(|e| BlobError::Unavailable(e.to_string()))?;
-    done.map_err(|e: io::Error| BlobError::Unavailable(e.to_string()))
+    blocking(delete).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, BlobError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|e| BlobError::Unavailable(e.to_string()))?;
+    done.map_err(|e| BlobError::Unavailable(e.to_string()))
+}
+
+fn remove_empty_above(path: &Path, root: &Path) {
+    for above in path.ancestors().skip(1).take_while(|above| *above != root) {
+        if fs::remove_dir(above).is_err() {
+            break;
+        }
+    }
+}
+
+/// Whether a file is an upload that was never finished: object_store writes to `NAME#NUMBER`, and keys have no `#`.
+fn is_unfinished(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The `#n` files below `prefix`, with their paths below `root` as keys.
+pub(super) async fn unfinished(root: PathBuf, prefix: String) -> Result<Vec<Object>, BlobError> {
+    blocking(move || {
+        let mut found = Vec::new();
+        let mut folders = vec![prefix];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(file(&root, &folder)) {
+                // Another process removes what is empty.
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                other => other?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let key = format!("{folder}/{name}");
+                if entry.file_type()?.is_dir() {
+                    folders.push(key);
+                } else if is_unfinished(&name) {
+                    found.extend(looks(key, &entry));
+                }
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// `None` where it has been finished meanwhile.
+fn looks(key: String, entry: &fs::DirEntry) -> Option<Object> {
+    let metadata = entry.metadata().ok()?;
+    let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Object { key, size: metadata.len(), modified_ms: i64::try_from(modified.as_millis()).ok()? })
+}
+
+/// Removes one of them.
+pub(super) async fn delete_unfinished(root: PathBuf, key: String) -> Result<(), BlobError> {
+    blocking(move || {
+        let path = file(&root, &key);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        remove_empty_above(&path, &root);
+        Ok(())
+    })
+    .await
 }
 
 fn remove(folder: &Path) -> io::Result<u64> {

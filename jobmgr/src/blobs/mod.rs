@@ -23,6 +23,8 @@ mod folder;
 mod open;
 /// `[Storage] Options` and the environment.
 mod options;
+/// What a sweep of the store needs.
+mod sweeping;
 /// From a file to an object, at bounded memory.
 mod upload;
 
@@ -238,8 +240,9 @@ impl Blobs {
                 Err(BlobError::Missing(_)) => {}
                 Err(error) => return Err(error),
             }
-            // Somebody else may do the same; whoever is last is right.
-            self.put_bytes(IDENTITY, format!("{}\n", uuid::Uuid::new_v4()).into()).await?;
+            // Somebody else may do the same: whoever is first is right, and both read that.
+            let identity = Bytes::from(format!("{}\n", uuid::Uuid::new_v4()));
+            upload::put_new(self, &self.path(IDENTITY)?, identity).await?;
         }
         Err(BlobError::Unusable(format!("{} does not keep the object '{IDENTITY}'", self.0.place)))
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    Attribute, Attributes, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -48,6 +48,16 @@ pub(super) async fn put_bytes(blobs: &Blobs, path: &Path, bytes: Bytes) -> Resul
     let put = blobs.0.store.put(path, bytes.into()).await;
     put.map_err(|e| blobs.error(path, e))?;
     Ok(uploaded)
+}
+
+/// An object that stays as it is where it is there already.
+pub(super) async fn put_new(blobs: &Blobs, path: &Path, bytes: Bytes) -> Result<(), BlobError> {
+    use object_store::Error as E;
+    match blobs.0.store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await {
+        Ok(_) | Err(E::AlreadyExists { .. } | E::Precondition { .. }) => Ok(()),
+        // Not every store and file system knows how; where it failed for another reason, so does this.
+        Err(_) => put_bytes(blobs, path, bytes).await.map(drop),
+    }
 }
 
 pub(super) async fn put_file(

@@ -8,7 +8,7 @@ use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
 use crate::runner::executors;
-use crate::store::Store;
+use crate::store::{Inspection, Original, Store};
 
 /// Looks at everything; exit status 1 when something is wrong, 2 when it is the configuration.
 pub(super) async fn check() -> ExitCode {
@@ -50,10 +50,32 @@ fn jobspecs(config: &Config) -> bool {
     sound
 }
 
+/// Looks at the database without changing it.
 async fn database(config: &Config) -> Result<String, String> {
-    let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
-    let unfinished = store.unfinished().await.map_err(|error| error.to_string())?;
-    Ok(format!("{}, {unfinished} jobs queued or started", config.database.describe()))
+    let found = Store::inspect(&config.database).await.map_err(|error| error.to_string())?;
+    Ok(format!("{}, {}", config.database.describe(), in_words(&found)))
+}
+
+fn in_words(found: &Inspection) -> String {
+    match found {
+        Inspection::Empty => "nothing there yet: the server makes what it needs at its start".to_owned(),
+        Inspection::Current { unfinished } => format!("{unfinished} jobs queued or started"),
+        Inspection::Old { found, known } => {
+            format!("tables of version {found}, which the server brings to version {known} at its start")
+        }
+        Inspection::Original(original) => adoption(original),
+    }
+}
+
+fn adoption(found: &Original) -> String {
+    let Original { begun, jobs, queued, started, artifacts } = found;
+    let when = if *begun { "goes on with the adoption at its start" } else { "adopts it at its start" };
+    format!(
+        "a database of the original jobmgr with {jobs} jobs and {artifacts} artifacts. The server {when}: jobs, results \
+         and artifacts keep their ids, {queued} queued jobs are run, {started} that were left started become failed \
+         (worker_lost), and the original's tables are kept as original_jobs, original_results, original_artifacts and \
+         original_users. Stop the original before"
+    )
 }
 
 async fn store(config: &Config) -> Result<String, String> {

@@ -1,7 +1,11 @@
 //! The command line: one file per subcommand.
 
+/// `jobmgr backup`
+mod backup;
 /// `jobmgr check`
 mod check;
+/// `jobmgr gc`
+mod gc;
 /// `jobmgr openapi`
 mod openapi;
 /// What the platforms say in their own ways.
@@ -67,6 +71,12 @@ enum Command {
     Run(run::Run),
     /// Look at configuration, jobspecs, database and store, and say what is wrong and where
     Check,
+    /// Remove the jobs and files that have been kept for long enough, now; running servers do that by themselves
+    ///
+    /// How long is said by [Retention] in config.toml, and by Keep, KeepFailed and KeepArtifacts in jobspecs.
+    Gc(gc::Gc),
+    /// Copy the SQLite database to a new file while it is used; for a server, say how its own tool does that
+    Backup(backup::Backup),
     /// Print the JSON Schema of a jobspec (or of config.toml), with which editors complete and check it
     Schema(schema::SchemaOf),
     /// Print the OpenAPI document of the HTTP API
@@ -87,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Worker => within(arguments.log_format, "info", worker::worker()),
         Command::Run(what) => within(arguments.log_format, "error", run::run(what)),
         Command::Check => within(arguments.log_format, "error", check::check()),
+        Command::Gc(how) => within(arguments.log_format, "error", gc::gc(how)),
+        Command::Backup(how) => within(arguments.log_format, "error", backup::backup(how)),
     }
 }
 

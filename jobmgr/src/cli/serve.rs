@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
 use crate::config::{self, Config};
-use crate::http::{self, Api};
+use crate::http::{self, Abouts, Api};
 use crate::jobspecs::Jobspecs;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
@@ -46,10 +46,12 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
-        jobspecs: jobspecs.clone(),
+        abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         config: Arc::new(within_open_files(config.server.clone())),
     };
+    let keeper = service::keeper(&parts, &config);
     let behind = Behind::start(how, parts).await?;
+    let keeping = tokio::spawn(keeper.run());
     greet(address, &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
@@ -62,6 +64,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
             presence.end().await;
         }
     }
+    keeping.abort();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
     database.close().await;

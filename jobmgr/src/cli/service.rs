@@ -12,6 +12,7 @@ use super::say;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
+use crate::keep::Keeper;
 use crate::runner::executors;
 use crate::store::Store;
 use crate::worker::{Parts, Worker};
@@ -26,6 +27,12 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
     check_store(&blobs).await?;
     Ok(Parts { store, blobs, jobspecs, config: Arc::new(config.worker.clone()), tap: None })
+}
+
+/// Who removes what has been kept for long enough.
+pub(super) fn keeper(parts: &Parts, config: &Config) -> Keeper {
+    let Parts { store, blobs, jobspecs, .. } = parts.clone();
+    Keeper { store, blobs, jobspecs, config: config.retention.clone() }
 }
 
 /// Refuses a store that can't serve; one that is only away now may come back while jobs are queued.

@@ -24,14 +24,17 @@ async fn work(config: Config) -> Result<(), String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
+    let keeper = service::keeper(&parts, &config);
     worker::platform::adopt_orphans();
     let worker = Worker::start(parts).await?;
+    let keeping = tokio::spawn(keeper.run());
     let slots = config.worker.concurrency;
     let place = config.database.describe();
     say(stdout(), format_args!("jobmgr {} works for {place}, {slots} jobs at once", env!("CARGO_PKG_VERSION")));
     service::tell(&jobspecs);
     let why = stops.next().await;
     service::drain(worker, stops, why, config.worker.drain).await;
+    keeping.abort();
     database.close().await;
     Ok(())
 }

@@ -4,6 +4,8 @@
 pub mod disposition;
 /// Go duration strings (`1m30s`).
 pub mod duration;
+/// Output of which the middle is left out.
+pub mod gap;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.

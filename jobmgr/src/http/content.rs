@@ -47,7 +47,9 @@ fn signed_id(api: &Api, encoded: &str) -> Option<i64> {
 }
 
 async fn send(api: &Api, artifact: &Artifact, headers: &HeaderMap) -> Response {
-    let etag = format!("\"{}\"", artifact.sha256);
+    // Of an adopted one only its random name is known.
+    let tag = if artifact.sha256.is_empty() { &artifact.uuid } else { &artifact.sha256 };
+    let etag = format!("\"{tag}\"");
     let part = match wanted(headers, artifact.size, &etag) {
         Wanted::Unchanged => return bare(StatusCode::NOT_MODIFIED, &[(header::ETAG, &etag)]),
         Wanted::Unsatisfiable => return unsatisfiable(artifact.size),

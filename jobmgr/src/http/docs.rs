@@ -21,7 +21,10 @@ leave.
 `completed` or `failed`; fetch its files with `GET /artifacts/download`. A job's name is that of a jobspec, a TOML \
 file in the server's `jobspecs` folder that says what to run.
 
-**Errors** of the job endpoints come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
+What else there is begins with `/v1`: ending a job, its output while it runs, its attempts, the workers.
+
+**Errors** below `/v1` are problems (RFC 9457) whose `code` is a word for programs. Those of the other job endpoints \
+come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
 did; only what has no place there has a status of its own.
 
 Every answer carries `X-Request-Id`; a caller's own is kept. Requests whose `Host` is not one of the server's names \

@@ -8,6 +8,7 @@ use poem::error::NotFoundError;
 use poem::http::header::CONTENT_TYPE;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use poem::{Endpoint, Request, Response, Route};
+use tokio_util::sync::CancellationToken;
 
 use super::hosts::{Hosts, Refusal};
 use super::{Api, routes};
@@ -22,9 +23,9 @@ pub struct Front {
 }
 
 impl Front {
-    /// The way to `api`.
-    pub fn new(api: Arc<Api>) -> Self {
-        Self { hosts: Hosts::new(&api.config.hosts), routes: routes::routes(api), ids: RequestIds::new() }
+    /// The way to `api`, which ends when it is `closing`.
+    pub fn new(api: Arc<Api>, closing: CancellationToken) -> Self {
+        Self { hosts: Hosts::new(&api.config.hosts), routes: routes::routes(api, closing), ids: RequestIds::new() }
     }
 
     /// Answers a request; there is always an answer.

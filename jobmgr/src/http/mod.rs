@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
-use crate::jobspecs::Jobspecs;
 use crate::store::Store;
 
+/// What is to be known of jobs before they are run.
+mod abouts;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
 /// The bytes of an artifact, under an address that we signed.
@@ -39,7 +40,10 @@ mod routes;
 mod server;
 /// Addresses that nobody but us can make, and that expire.
 mod signature;
+/// The API beside the original's.
+mod v1;
 
+pub use abouts::Abouts;
 pub use docs::openapi;
 
 /// What the API answers from; cheap to clone.
@@ -49,8 +53,8 @@ pub struct Api {
     pub store: Store,
     /// Artifacts and large logs.
     pub blobs: Blobs,
-    /// The folder of jobspecs.
-    pub jobspecs: Jobspecs,
+    /// What is to be known of jobs before they are run.
+    pub abouts: Abouts,
     /// `[Server]`
     pub config: Arc<config::Server>,
 }
@@ -62,6 +66,6 @@ pub struct Api {
 /// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
-    let front = front::Front::new(Arc::new(api));
+    let front = front::Front::new(Arc::new(api), shutdown.clone());
     server::run(listener, Arc::new(front), limit, shutdown).await
 }

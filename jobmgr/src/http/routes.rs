@@ -8,20 +8,32 @@ use poem::http::header::ALLOW;
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Endpoint, Request, Response, Result, Route};
 use poem_openapi::OpenApi;
+use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
+use super::v1::{Attempts, Cancel, Logs, Workers};
 use super::{Api, content, docs, front};
 
 /// Everything that the OpenAPI document describes.
-pub type Described = (Start, Get, Download, Home);
+pub type Described = (Start, Get, Download, Cancel, Logs, Attempts, Workers, Home);
 
-/// The routes: those of the document, made from the same source, and a few that it need not tell.
-pub fn routes(api: Arc<Api>) -> Route {
+/// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
+/// long gives up when `closing`.
+pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     let mut table = HashMap::new();
     content::add_routes(&api, &mut table);
     docs::add_routes(&mut table);
-    let described: Described = (Start { api: api.clone() }, Get { api: api.clone() }, Download { api }, Home);
+    let described: Described = (
+        Start { api: api.clone() },
+        Get { api: api.clone() },
+        Download { api: api.clone() },
+        Cancel { api: api.clone() },
+        Logs { api: api.clone(), closing },
+        Attempts { api: api.clone() },
+        Workers { api },
+        Home,
+    );
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }

@@ -8,7 +8,7 @@ use super::dialect::{ROWS, Text};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Held, Renewal, chunks, logs, millis, sweep, workers};
+use super::{Held, Renewal, chunks, keep, logs, millis, sweep, workers};
 use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -47,6 +47,7 @@ pub(super) async fn apply(
             done.swept = sweep::apply(connection, statements, op).await?;
         }
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
+        Op::Keep(write) => done.moved = keep::apply(connection, statements, write).await?,
     }
     Ok(())
 }

@@ -46,6 +46,14 @@ impl Dialect {
         }
     }
 
+    /// The type of 64-bit numbers in a cast; a sum is of another one.
+    fn bigint(self) -> &'static str {
+        match self {
+            Dialect::Sqlite | Dialect::Postgres => "bigint",
+            Dialect::Mysql => "signed",
+        }
+    }
+
     /// Follows a SELECT whose rows are changed next: locks them, and leaves out those that others have locked. SQLite
     /// has one writer, whose transactions begin with the lock.
     fn skip(self) -> &'static str {
@@ -60,6 +68,23 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "",
             Dialect::Postgres | Dialect::Mysql => " for update",
+        }
+    }
+
+    /// The columns of all tables, each with its table before it.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => {
+                "select t.name, c.name from sqlite_master t join pragma_table_info(t.name) c where t.type = 'table'"
+            }
+            Dialect::Postgres => {
+                "select cast(table_name as text), cast(column_name as text) from information_schema.columns \
+                 where table_schema = current_schema()"
+            }
+            Dialect::Mysql => {
+                "select convert(table_name using utf8mb4), convert(column_name using utf8mb4) \
+                 from information_schema.columns where table_schema = database()"
+            }
         }
     }
 
@@ -184,7 +209,8 @@ impl Dialect {
             .replace("{now}", self.now())
             .replace("{skip}", self.skip())
             .replace("{lock}", self.lock())
-            .replace("{place}", self.place());
+            .replace("{place}", self.place())
+            .replace("{bigint}", self.bigint());
         Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }
 }

@@ -7,6 +7,8 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// A whole copy of a SQLite database.
+mod backup;
 /// What running jobs write, while they run.
 mod chunks;
 /// Claims: which jobs, and how many.
@@ -17,6 +19,8 @@ mod dialect;
 mod error;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// What has been kept for long enough.
+mod keep;
 /// Output as it is kept in a column.
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
@@ -47,9 +51,12 @@ use sqlx::{AnyConnection, Executor};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
+pub use backup::backup;
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use error::StoreError;
+pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use open::{Inspection, Original};
 use statements::Statements;
 use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
@@ -361,7 +368,7 @@ impl Store {
         self.worker(workers::Write::Offers(worker.to_owned(), offers)).await.map(drop)
     }
 
-    /// Takes a process out of the table of workers.
+    /// Takes a process out of the list of workers; what it published is remembered until it is forgotten.
     ///
     /// # Errors
     /// When the database fails.
@@ -402,7 +409,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
-        self.read(|connection, statements| Box::pin(workers::offers(connection, statements))).await
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, true))).await
+    }
+
+    /// The same, of workers that have gone too, as long as they are remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(workers::offers(connection, statements, false))).await
     }
 
     /// The names of the jobspecs that living workers have.

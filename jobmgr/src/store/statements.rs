@@ -77,6 +77,7 @@ pub(super) struct Statements {
     pub(super) installation: Text,
     pub(super) set_installation: Text,
     pub(super) workers: super::workers::Texts,
+    pub(super) keep: super::keep::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -217,6 +218,7 @@ impl Statements {
             installation: text("select value from installation where name = ?"),
             set_installation: text(&dialect.insert_new("installation (name, value) values (?, ?)")),
             workers: super::workers::Texts::new(dialect),
+            keep: super::keep::Texts::new(dialect),
         }
     }
 

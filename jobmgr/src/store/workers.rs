@@ -75,6 +75,8 @@ pub(super) struct Texts {
     add: Text,
     heartbeat: Text,
     remove: Text,
+    leave: Text,
+    known: Text,
     remove_offers: Text,
     silent: Text,
     all: Text,
@@ -98,11 +100,16 @@ impl Texts {
                  heartbeat_at = {now}, alive_until = {now} + ? where id = ?",
             ),
             remove: text("delete from workers where id = ?"),
+            leave: text("update workers set state = 'gone', alive_until = {now} where id = ?"),
+            known: text(
+                "select offers.name, hash, about from offers join workers on workers.id = offers.worker \
+                 order by offers.name, workers.started_at desc",
+            ),
             remove_offers: text("delete from offers where worker = ?"),
             silent: text("select id from workers where alive_until < {now} - ? order by id limit 100{skip}"),
             all: text(
                 "select id, name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
-                 alive_until - {now} from workers order by started_at, id",
+                 alive_until - {now} from workers where state <> 'gone' order by started_at, id",
             ),
             add_offer: text("insert into offers (worker, name, hash, about) values (?, ?, ?, ?)"),
             offers: text(
@@ -134,12 +141,18 @@ pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statement
             }
             Ok(offers.len() as u64)
         }
-        Write::Leave(worker) => leave(connection, statements, worker).await,
+        // What it had is remembered for a while: how long its jobs are kept, for one.
+        Write::Leave(worker) => Ok(statements
+            .query(&statements.workers.leave)
+            .bind(worker.clone())
+            .execute(connection)
+            .await?
+            .rows_affected()),
         Write::Forget(silence) => {
             let silent =
                 statements.query(&statements.workers.silent).bind(millis(*silence)).fetch_all(&mut *connection).await?;
             for row in &silent {
-                leave(connection, statements, &row.try_get::<String, _>(0)?).await?;
+                forget(connection, statements, &row.try_get::<String, _>(0)?).await?;
             }
             Ok(silent.len() as u64)
         }
@@ -176,7 +189,7 @@ async fn heartbeat(
     Ok(1)
 }
 
-async fn leave(connection: &mut AnyConnection, statements: &Statements, worker: &str) -> Outcome<u64> {
+async fn forget(connection: &mut AnyConnection, statements: &Statements, worker: &str) -> Outcome<u64> {
     statements.query(&statements.workers.remove_offers).bind(worker.to_owned()).execute(&mut *connection).await?;
     Ok(statements.query(&statements.workers.remove).bind(worker.to_owned()).execute(connection).await?.rows_affected())
 }
@@ -203,10 +216,15 @@ fn worker_from(row: &AnyRow) -> Outcome<Worker> {
     Ok(Worker { presence, started_ms: row.try_get(8)?, heartbeat_ms: row.try_get(9)?, alive })
 }
 
-/// What living workers offer, of each name the newest worker's.
-pub(super) async fn offers(connection: &mut AnyConnection, statements: &Statements) -> Result<Vec<Offer>, StoreError> {
+/// What living workers offer, or all that are remembered; of each name the newest worker's.
+pub(super) async fn offers(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    living: bool,
+) -> Result<Vec<Offer>, StoreError> {
     let mut offers: Vec<Offer> = Vec::new();
-    for row in statements.query(&statements.workers.offers).fetch_all(connection).await? {
+    let text = if living { &statements.workers.offers } else { &statements.workers.known };
+    for row in statements.query(text).fetch_all(connection).await? {
         let offer = Offer { name: row.try_get(0)?, hash: row.try_get(1)?, about: row.try_get(2)? };
         if offers.last().is_none_or(|last| last.name != offer.name) {
             offers.push(offer);

@@ -14,7 +14,7 @@ use super::chunks::Chunk;
 use super::claim::{self, Claiming};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Swept, attempts, script, submit, workers};
+use super::{Renewal, StoreError, Swept, attempts, keep, script, submit, workers};
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, NewJob, Progress, Reason};
 
@@ -75,6 +75,7 @@ pub(super) enum Op {
         error: String,
     },
     Worker(workers::Write),
+    Keep(keep::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }

@@ -96,6 +96,9 @@ async fn unknown(shared: &Shared, claim: &Claim, why: String) -> Ending {
     };
     let other = |worker: &Worker| worker.alive && worker.presence.slots > 0 && *worker.presence.id != *shared.root.id;
     let others = workers.iter().any(other);
+    if others {
+        shared.leave_to_others(&claim.name).await;
+    }
     if others && offered.contains(&claim.name) {
         return Ending::Release { delay: Duration::ZERO, why: "another worker has its jobspec".into() };
     }

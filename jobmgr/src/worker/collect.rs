@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use self::listing::{Found, Listing};
 use super::mime;
@@ -64,6 +65,9 @@ pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Infra(#[from] BlobError),
+    /// It was asked to stop before all was uploaded.
+    #[error("the upload was given up")]
+    Stopped,
     /// The machine failed.
     #[error("the folder of artifacts can't be read: {0}")]
     Workspace(io::Error),
@@ -79,16 +83,19 @@ enum Refused {
 }
 
 /// Uploads the plain files below `dir` (the folder `artifacts`) as `{key_prefix}/{n}`, with n from 1 in the order of
-/// their names. A folder that is not there has none.
+/// their names. A folder that is not there has none. Once `stop` is cancelled, only what is on its way then is waited
+/// for: a write that has begun can't be called back.
 ///
 /// # Errors
-/// [`CollectError::Limit`] before anything is uploaded; the others when the store or the machine fails.
+/// [`CollectError::Limit`] before anything is uploaded; [`CollectError::Stopped`]; the others when the store or the
+/// machine fails.
 pub async fn collect(
     blobs: &Blobs,
     dir: &Path,
     job: JobId,
     key_prefix: &str,
     limits: &Limits,
+    stop: &CancellationToken,
 ) -> Result<Collected, CollectError> {
     // Most jobs leave nothing: three system calls are less than the way to another thread.
     if platform::is_empty(dir) {
@@ -101,6 +108,7 @@ pub async fn collect(
         job,
         key_prefix,
         limits,
+        stop,
         bytes: AtomicU64::new(0),
         memory: Semaphore::new(MEMORY as usize),
     };
@@ -149,6 +157,7 @@ struct Upload<'u> {
     job: JobId,
     key_prefix: &'u str,
     limits: &'u Limits,
+    stop: &'u CancellationToken,
     /// The sizes of the files as they were opened.
     bytes: AtomicU64,
     /// In MiB.
@@ -157,6 +166,9 @@ struct Upload<'u> {
 
 impl Upload<'_> {
     async fn file(&self, found: Found, n: u64) -> Result<Result<Artifact, Skipped>, CollectError> {
+        if self.stop.is_cancelled() {
+            return Err(CollectError::Stopped);
+        }
         let name = found.name.clone();
         let (file, size) = match self.open(found).await {
             Ok(opened) => opened,

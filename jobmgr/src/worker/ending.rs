@@ -21,7 +21,7 @@ use crate::runner;
 
 /// How long uploads are tried again while the store is away.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
-/// How long uploads may go on when the worker ends its jobs.
+/// How long uploads may go on when the worker ends its jobs, and those that are on their way when a lease is lost.
 const LAST_UPLOADS: Duration = Duration::from_secs(5);
 /// How large a structured output may be.
 const MAX_OUTPUT: u64 = 1 << 20;
@@ -50,13 +50,9 @@ impl Running<'_> {
         }
         let output = self.structured_output(directory);
         crash::at(crash::Point::BeforeUpload);
-        let kept = tokio::select! {
-            biased;
-            () = fence.cancelled() => return Ending::Fenced,
-            () = no_more_uploads(self.shared.ending.clone()) => {
-                return Ending::Release { delay: Duration::ZERO, why: "the worker ends before all is stored".into() };
-            }
-            kept = self.upload(directory) => kept,
+        let kept = match self.upload_in_time(directory, fence).await {
+            Ok(kept) => kept,
+            Err(ending) => return ending,
         };
         let (collected, stdout, stderr) = match kept {
             Ok(kept) => kept,
@@ -134,12 +130,35 @@ impl Running<'_> {
         None
     }
 
+    /// Uploads, unless the lease is lost or the worker's time is over.
+    async fn upload_in_time(
+        &mut self,
+        directory: &Directory,
+        fence: &CancellationToken,
+    ) -> Result<Result<Kept, Upload>, Ending> {
+        let ending = self.shared.ending.clone();
+        let uploading = self.upload(directory, fence);
+        tokio::pin!(uploading);
+        tokio::select! {
+            biased;
+            () = fence.cancelled() => {
+                // What is on its way arrives all the same, and is to be removed with the rest.
+                drop(tokio::time::timeout(LAST_UPLOADS, uploading).await);
+                Err(Ending::Fenced)
+            }
+            () = no_more_uploads(ending) => {
+                Err(Ending::Release { delay: Duration::ZERO, why: "the worker ends before all is stored".into() })
+            }
+            kept = &mut uploading => Ok(kept),
+        }
+    }
+
     /// Artifacts and large logs to the store; tries again while it is away.
-    async fn upload(&mut self, directory: &Directory) -> Result<(Collected, Log, Log), Upload> {
+    async fn upload(&mut self, directory: &Directory, fence: &CancellationToken) -> Result<Kept, Upload> {
         let until = Instant::now() + UPLOAD_PATIENCE;
         let mut pause = Duration::from_millis(250);
         loop {
-            let why = match self.upload_once(directory).await {
+            let why = match self.upload_once(directory, fence).await {
                 Ok(kept) => return Ok(kept),
                 Err(Tried::Limit(why)) => {
                     // Some may be there already; none of them is listed.
@@ -152,25 +171,25 @@ impl Running<'_> {
                 }
                 Err(Tried::Away(why)) => why,
             };
-            if Instant::now() > until || self.shared.ending.is_cancelled() {
+            if Instant::now() > until || self.shared.ending.is_cancelled() || fence.is_cancelled() {
                 return Err(Upload::Away(why));
             }
             warn!(job = self.claim.id, %why, "what the job left can't be stored yet");
-            tokio::time::sleep(pause).await;
+            fence.run_until_cancelled(tokio::time::sleep(pause)).await;
             pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
 
-    async fn upload_once(&mut self, directory: &Directory) -> Result<(Collected, Log, Log), Tried> {
+    async fn upload_once(&mut self, directory: &Directory, stop: &CancellationToken) -> Result<Kept, Tried> {
         let config = &self.shared.parts.config;
         let limits = collect::Limits { max_files: config.max_artifacts, max_bytes: config.max_artifact_bytes };
         let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
         let blobs = &self.shared.parts.blobs;
-        let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits).await;
+        let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits, stop).await;
         let collected = collected.map_err(|error| match error {
             CollectError::Limit(why) => Tried::Limit(why),
             CollectError::Infra(error) => Tried::Away(error.to_string()),
-            CollectError::Workspace(error) => Tried::Away(error.to_string()),
+            error @ (CollectError::Workspace(_) | CollectError::Stopped) => Tried::Away(error.to_string()),
         })?;
         let (stdout, stderr) = self.logs().await.map_err(|error| Tried::Away(error.to_string()))?;
         Ok((collected, stdout, stderr))
@@ -190,6 +209,9 @@ async fn no_more_uploads(ending: CancellationToken) {
     ending.cancelled().await;
     tokio::time::sleep(LAST_UPLOADS).await;
 }
+
+/// What is in the store: artifacts, standard output, standard error.
+type Kept = (Collected, Log, Log);
 
 enum Tried {
     Limit(String),

@@ -47,7 +47,7 @@ mod workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -65,6 +65,9 @@ use workspace::Root;
 
 /// How often expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long it may take to see who else is there.
+const SEEN: Duration = Duration::from_secs(2);
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -104,6 +107,8 @@ struct Shared {
     leases: Leases,
     /// What may be claimed.
     scope: watch::Receiver<Arc<Scope>>,
+    /// Has that looked at anew.
+    stale: Arc<Notify>,
     /// Of jobs with a last chance only one runs at a time: whoever claims without caution has this.
     last_chance: Arc<Semaphore>,
     /// No more claims.
@@ -118,6 +123,15 @@ impl Shared {
         let mut scope = Arc::clone(&self.scope.borrow());
         Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
+
+    /// Waits until this name is not claimed any more, since others have it or may have it: who gives it back before
+    /// that has it again at once.
+    async fn leave_to_others(&self, name: &str) {
+        self.stale.notify_one();
+        let mut scope = self.scope.clone();
+        let left = scope.wait_for(|scope| scope.names.as_ref().is_some_and(|names| !names.contains(name)));
+        drop(tokio::time::timeout(SEEN, left).await);
     }
 }
 
@@ -162,6 +176,7 @@ impl Worker {
             root,
             parts,
             scope: presence.scope(),
+            stale: presence.stale(),
             last_chance: Arc::new(Semaphore::new(1)),
             draining: draining.clone(),
             ending: CancellationToken::new(),

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use crate::blobs::{BlobError, Blobs};
+use crate::domain::gap;
 use crate::domain::job::{Log, LogBody};
 
 /// What is at most this large stays in memory, and then in the database.
@@ -108,7 +109,7 @@ fn unroll(file: &mut File, path: &std::path::Path, cap: u64, written: u64) -> io
     let mut whole =
         File::options().read(true).write(true).create(true).truncate(true).open(path.with_extension("cut"))?;
     let start = head + (written - head) % (cap - head);
-    let gap = format!("\n[jobmgr: {} bytes left out here]\n", written - cap);
+    let gap = gap::note(written - cap);
     copy_part(file, 0, head, &mut whole)?;
     whole.write_all(gap.as_bytes())?;
     copy_part(file, start, cap - start, &mut whole)?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub struct Presence {
     alive: Duration,
     published: Option<Vec<Offer>>,
     scope: watch::Sender<Arc<Scope>>,
+    /// Somebody has reason to believe that the scope is out of date.
+    stale: Arc<Notify>,
     beaten: Option<Instant>,
 }
 
@@ -100,12 +102,17 @@ impl Presence {
             state: "active".to_owned(),
         };
         let scope = watch::Sender::new(Arc::default());
-        Self { store, blobs, jobspecs, says, alive, published: None, scope, beaten: None }
+        Self { store, blobs, jobspecs, says, alive, published: None, scope, stale: Arc::default(), beaten: None }
     }
 
     /// What may be claimed, as it changes.
     pub fn scope(&self) -> watch::Receiver<Arc<Scope>> {
         self.scope.subscribe()
+    }
+
+    /// Has it look at once who is there and who has what.
+    pub fn stale(&self) -> Arc<Notify> {
+        Arc::clone(&self.stale)
     }
 
     /// Says for the first time that it is there.
@@ -123,9 +130,11 @@ impl Presence {
     /// Goes on saying so until it is dropped.
     pub async fn go_on(mut self, draining: CancellationToken) {
         let tick = LOOK.min(self.alive / 6);
+        let stale = self.stale();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(tick) => {}
+                () = stale.notified() => self.beaten = None,
                 () = draining.cancelled(), if self.says.state == "active" => {
                     self.says.state = "draining".to_owned();
                     self.beaten = None;

@@ -69,7 +69,22 @@ async fn conformance(blobs: &Blobs) {
     listing(blobs).await;
     shorter_and_longer_files(blobs).await;
     hostile_keys(blobs).await;
+    one_identity(blobs).await;
     assert_eq!(keys(blobs, "").await, Vec::<String>::new());
+}
+
+/// Whoever asks, also the first ones, all at once.
+async fn one_identity(blobs: &Blobs) {
+    for _ in 0..20 {
+        let asking = (0..8).map(|_| {
+            let blobs = blobs.clone();
+            tokio::spawn(async move { blobs.identity().await.unwrap() })
+        });
+        let told: Vec<String> =
+            asking.collect::<futures_util::stream::FuturesUnordered<_>>().try_collect().await.unwrap();
+        assert!(told.len() == 8 && told.iter().all(|one| *one == told[0] && !one.is_empty()), "{told:?}");
+        blobs.delete("store-id").await.unwrap();
+    }
 }
 
 async fn round_trip(blobs: &Blobs) {

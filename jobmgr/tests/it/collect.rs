@@ -8,6 +8,7 @@ use jobmgr::blobs::Blobs;
 use jobmgr::config::Storage;
 use jobmgr::worker::collect::{CollectError, Collected, Limits, collect, read_small};
 use jobmgr::worker::remove::remove_tree;
+use tokio_util::sync::CancellationToken;
 
 const PLENTY: Limits = Limits { max_files: 100_000, max_bytes: 1 << 40 };
 
@@ -25,13 +26,19 @@ async fn artifacts_reach_the_store() {
     let temp = tempfile::tempdir().unwrap();
     let artifacts = temp.path().join("attempt").join("artifacts");
     let blobs = store(temp.path());
-    assert!(names(&collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY).await.unwrap()).is_empty());
+    assert!(
+        names(&collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY, &CancellationToken::new()).await.unwrap())
+            .is_empty()
+    );
     fs::create_dir_all(artifacts.join("a").join("b")).unwrap();
-    assert!(names(&collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY).await.unwrap()).is_empty());
+    assert!(
+        names(&collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY, &CancellationToken::new()).await.unwrap())
+            .is_empty()
+    );
     for (name, text) in [("e.txt", ""), ("a/d.png", "1"), ("a/b/c", "22"), ("é日.txt", "333")] {
         fs::write(artifacts.join(name), text).unwrap();
     }
-    let collected = collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY).await.unwrap();
+    let collected = collect(&blobs, &artifacts, 1, "jobs/1/1", &PLENTY, &CancellationToken::new()).await.unwrap();
     assert_eq!(names(&collected), ["a/b/c", "a/d.png", "e.txt", "é日.txt"]);
     assert_eq!(collected.skipped, []);
     for artifact in &collected.artifacts {
@@ -49,7 +56,8 @@ async fn too_much_is_refused() {
     fs::create_dir_all(&artifacts).unwrap();
     fs::write(artifacts.join("file"), "0123456789").unwrap();
     let limits = Limits { max_files: 1, max_bytes: 9 };
-    let error = collect(&store(temp.path()), &artifacts, 1, "jobs/1/1", &limits).await.unwrap_err();
+    let error =
+        collect(&store(temp.path()), &artifacts, 1, "jobs/1/1", &limits, &CancellationToken::new()).await.unwrap_err();
     assert!(matches!(&error, CollectError::Limit(text) if text.contains("10 bytes")), "{error}");
 }
 
@@ -68,7 +76,8 @@ async fn links_are_not_followed() {
         eprintln!("SKIPPED: no links can be made here");
         return;
     }
-    let collected = collect(&store(temp.path()), &artifacts, 1, "jobs/1/1", &PLENTY).await.unwrap();
+    let collected =
+        collect(&store(temp.path()), &artifacts, 1, "jobs/1/1", &PLENTY, &CancellationToken::new()).await.unwrap();
     assert!(names(&collected).is_empty(), "{collected:?}");
     assert_eq!(collected.skipped.len(), 1);
     remove_tree(&temp.path().join("attempt")).unwrap();

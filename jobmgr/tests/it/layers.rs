@@ -7,13 +7,17 @@ const ROOMS: [(&str, &[&str]); 4] =
     [("sqlx", &["store"]), ("poem", &["http"]), ("object_store", &["blobs"]), ("libloading", &["runner"])];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 7] = [
-    ("http", &["crate::worker", "crate::runner", "crate::cli"]),
-    ("worker", &["crate::http", "crate::cli"]),
-    ("runner", &["crate::http", "crate::worker", "crate::store", "crate::blobs", "crate::cli"]),
-    ("store", &["crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
-    ("blobs", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::cli"]),
-    ("jobspecs", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"]),
+const STRANGERS: [(&str, &[&str]); 8] = [
+    ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
+    ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
+    ("worker", &["crate::keep", "crate::http", "crate::cli"]),
+    ("runner", &["crate::keep", "crate::http", "crate::worker", "crate::store", "crate::blobs", "crate::cli"]),
+    ("store", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
+    ("blobs", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::cli"]),
+    (
+        "jobspecs",
+        &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"],
+    ),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

@@ -15,6 +15,9 @@ mod printing;
 mod store;
 mod support;
 
+// Database servers, which run on Linux.
+#[cfg(target_os = "linux")]
+mod adoption;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;
@@ -24,12 +27,18 @@ mod faults;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod jobspecs;
+// POSIX shells and old files.
+#[cfg(target_os = "linux")]
+mod keep;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
+mod proofs;
 // POSIX shells and signals.
 #[cfg(target_os = "linux")]
 mod run;
@@ -39,6 +48,12 @@ mod samples;
 // Signals, network namespaces, mounts.
 #[cfg(target_os = "linux")]
 mod trials;
+// The servers run on Linux.
+#[cfg(target_os = "linux")]
+mod servers;
+// Signals, sessions and /proc.
+#[cfg(target_os = "linux")]
+mod several;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod zoo;

@@ -10,6 +10,7 @@ use url::Url;
 use super::check::{Wrong, within};
 use super::{Database, Tls};
 
+mod dump;
 #[cfg(test)]
 mod tests;
 

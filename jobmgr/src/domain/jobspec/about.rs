@@ -22,6 +22,12 @@ pub struct About {
     pub timeout_ms: u64,
     /// Which executor runs it.
     pub executor: String,
+    /// How long its ended jobs are kept, in milliseconds; `None`: as `[Retention]` says, like the two below.
+    pub keep_ms: Option<u64>,
+    /// The same for failed jobs.
+    pub keep_failed_ms: Option<u64>,
+    /// The same for artifacts.
+    pub keep_artifacts_ms: Option<u64>,
     /// The labels that a worker needs.
     pub requires: Vec<String>,
     /// The JSON Schema of its parameters.
@@ -36,6 +42,9 @@ impl Default for About {
             queue_timeout_ms: None,
             timeout_ms: 0,
             executor: String::new(),
+            keep_ms: None,
+            keep_failed_ms: None,
+            keep_artifacts_ms: None,
             requires: Vec::new(),
             parameters: json!({ "type": "object" }),
         }
@@ -52,6 +61,9 @@ impl About {
             queue_timeout_ms: jobspec.queue_timeout.map(millis),
             timeout_ms: millis(jobspec.timeout),
             executor: jobspec.executor.clone(),
+            keep_ms: jobspec.keep.map(millis),
+            keep_failed_ms: jobspec.keep_failed.map(millis),
+            keep_artifacts_ms: jobspec.keep_artifacts.map(millis),
             requires: jobspec.requires.clone(),
             parameters: schema(&jobspec.parameters),
         }
@@ -96,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_published_is_what_the_file_says() {
-        let text = "Command = 'x'\nPriority = 7\nQueueTimeout = '2s'\nRequires = ['gpu']\n\
+        let text = "Command = 'x'\nPriority = 7\nQueueTimeout = '2s'\nRequires = ['gpu']\nKeep = '2d'\nKeepFailed = '3d'\n\
                     [[Parameter]]\nName = 'n'\nType = 'int'\nDefault = 5\n\
                     [[Parameter]]\nName = 'mode'\nType = 'enum'\nValues = ['1', '2']\nDefault = '1'\n\
                     [[Parameter]]\nName = 'text'\nType = 'string'\nDescription = 'any'";
@@ -104,6 +116,11 @@ mod tests {
         assert_eq!(
             (about.priority, about.queue_timeout(), about.timeout_ms),
             (7, Some(Duration::from_secs(2)), 10_000)
+        );
+        let day = 24 * 3_600_000;
+        assert_eq!(
+            (about.keep_ms, about.keep_failed_ms, about.keep_artifacts_ms),
+            (Some(2 * day), Some(3 * day), None)
         );
         assert_eq!(about.parameters["properties"]["n"], json!({ "type": "integer", "default": 5 }));
         assert_eq!(about.parameters["properties"]["mode"]["default"], json!("1"));

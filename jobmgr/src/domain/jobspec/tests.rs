@@ -39,6 +39,8 @@ fn a_command_is_enough() {
         keep: None,
         keep_failed: None,
         keep_artifacts: None,
+        // printf 'Command = "/bin/true"' | sha256sum
+        hash: "4d7a52e5b188166685da7dca9221102ee9258cbd777f4a4bbd1f64815c7366ad".into(),
     };
     assert_eq!(parse("Command = \"/bin/true\""), expected);
 }

@@ -279,6 +279,8 @@ mod tests {
             created_ms: 1999,
             started_ms: Some(2999),
             finished_ms: None,
+            cancel_asked_ms: None,
+            worker: None,
             progress: None,
             ended: None,
         };

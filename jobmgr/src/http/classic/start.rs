@@ -37,7 +37,7 @@ impl Start {
     #[oai(path = "/jobs/start", method = "post", operation_id = "startJob", tag = "Tag::Jobs")]
     async fn start(&self, form: StartForm) -> StartAnswer {
         let job = match form.0 {
-            Ok(fields) => self.job(fields),
+            Ok(fields) => self.job(fields).await,
             Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(error(ErrorCode::TooLarge)),
             Err(Unreadable::Incomplete) => return StartAnswer::Incomplete(error(ErrorCode::IncompleteForm)),
         };
@@ -56,7 +56,7 @@ impl Start {
 }
 
 impl Start {
-    fn job(&self, fields: Fields) -> Result<NewJob, ErrorCode> {
+    async fn job(&self, fields: Fields) -> Result<NewJob, ErrorCode> {
         let given = |field: Option<Vec<u8>>| field.filter(|value| !value.is_empty()).ok_or(ErrorCode::MissingParams);
         let (name, parameters) = (given(fields.name)?, given(fields.parameters)?);
         let name = String::from_utf8(name).map_err(|_| ErrorCode::InvalidParams)?;
@@ -64,7 +64,7 @@ impl Start {
         if name.contains('\0') || name.chars().count() > MAX_NAME {
             return Err(ErrorCode::InvalidParams);
         }
-        let about = self.api.jobspecs.about(&name);
+        let about = self.api.abouts.of(&name).await;
         let priority = fields.priority.as_deref().and_then(priority).unwrap_or(about.priority);
         Ok(NewJob { name, parameters, priority, user_id: USER, queue_timeout: about.queue_timeout() })
     }

@@ -4,6 +4,8 @@
 #[cfg_attr(windows, path = "windows.rs")]
 mod platform;
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use super::StoreError;
@@ -12,6 +14,31 @@ use super::StoreError;
 pub(super) fn make_private(file: &Path) -> Result<(), StoreError> {
     let wrong = |error| StoreError::Unusable(format!("[Database] URL: {} can't be made: {error}", file.display()));
     platform::make_private(file).map_err(wrong)
+}
+
+/// Whether a file that is not there can be made; makes another one beside it, and removes that.
+pub(super) fn can_make(file: &Path) -> Result<(), StoreError> {
+    let mut probe = file.as_os_str().to_owned();
+    probe.push(format!("-probe-{}", std::process::id()));
+    let made = std::fs::File::options().write(true).create_new(true).open(&probe);
+    let removed = made.and_then(|_| std::fs::remove_file(&probe));
+    removed.map_err(|error| StoreError::Unusable(format!("[Database] URL: {} can't be made: {error}", file.display())))
+}
+
+/// Makes an empty file for its owner alone, which must not be there yet.
+pub(super) fn create_private(file: &Path) -> io::Result<()> {
+    platform::create_private(file)
+}
+
+/// Gives a finished file its name, in place of another file; on disk when this returns. Gives its size in bytes.
+pub(super) fn rename_durably(from: &Path, to: &Path) -> io::Result<u64> {
+    let file = File::options().read(true).write(true).open(from)?;
+    file.sync_all()?;
+    let size = file.metadata()?.len();
+    drop(file);
+    fs::rename(from, to)?;
+    to.parent().map_or(Ok(()), platform::sync_folder)?;
+    Ok(size)
 }
 
 /// Refuses a file on a network file system, and a folder that is not there.

@@ -26,8 +26,17 @@ pub(super) fn network_kind(folder: &Path) -> Option<&'static str> {
 
 /// Makes the file, where it is not there yet, for its owner alone; SQLite gives its other files the same mode.
 pub(super) fn make_private(file: &Path) -> io::Result<()> {
-    match File::options().write(true).create_new(true).mode(0o600).open(file) {
+    match create_private(file) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+pub(super) fn create_private(file: &Path) -> io::Result<()> {
+    File::options().write(true).create_new(true).mode(0o600).open(file).map(drop)
+}
+
+/// Names are on disk when their folder is.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }

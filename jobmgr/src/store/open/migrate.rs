@@ -71,8 +71,13 @@ async fn once(connection: &mut AnyConnection, place: &Place) -> Result<(), Migra
     Ok(transaction.commit().await?)
 }
 
-fn newer(place: &Place, found: i64) -> StoreError {
-    let newest = migrations(place.dialect).last().map_or(0, |migration| migration.version);
+/// The version that this jobmgr's tables have.
+pub(super) fn newest(dialect: Dialect) -> i64 {
+    migrations(dialect).last().map_or(0, |migration| migration.version)
+}
+
+pub(super) fn newer(place: &Place, found: i64) -> StoreError {
+    let newest = newest(place.dialect);
     StoreError::Unusable(format!(
         "{} has tables of version {found}, made by a newer jobmgr; this one (jobmgr {}) knows version {newest}: start \
          the newer jobmgr, or name another database in [Database] URL",

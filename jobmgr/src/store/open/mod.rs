@@ -14,12 +14,20 @@ use super::writer::{Connector, Writer};
 use super::{Shared, Store, StoreError};
 use crate::config;
 
+/// Adoption of what the original jobmgr left.
+mod adopt;
+/// A look that changes nothing.
+mod inspect;
 /// Bringing tables up to date.
 mod migrate;
 /// PostgreSQL, MySQL, MariaDB: what must be true of a server.
 mod server;
 /// A file and its file system.
-mod sqlite;
+pub(super) mod sqlite;
+/// Which tables there are.
+mod tables;
+
+pub use inspect::{Inspection, Original};
 
 /// Connections that only read SQLite.
 const READERS: u32 = 4;
@@ -35,7 +43,7 @@ pub(super) struct Installation {
 }
 
 /// Where the database is, and how it is spoken to.
-struct Place {
+pub(super) struct Place {
     dialect: Dialect,
     /// For sqlx.
     url: String,
@@ -69,8 +77,10 @@ impl Store {
             Dialect::Sqlite => sqlite::connect(&url).await?,
             dialect => server::connect(dialect, url, config).await?,
         };
+        adopt::make_room(&mut connection, &place).await?;
         migrate::run(&mut connection, &place).await?;
         let statements = Statements::new(place.dialect, place.pooled, server::id_step(&mut connection, &place).await?);
+        adopt::take_over(&mut connection, &place, &statements).await?;
         let installation = installation(&mut connection, &statements).await?;
         let statements = Arc::new(statements);
         let wake = match place.dialect {

@@ -44,8 +44,13 @@ pub(super) async fn connect(
             }
             Err(error) => error,
         };
-        let refused = matches!(error, sqlx::Error::Io(_)) || StoreError::is_lost(&error);
-        if !refused || Instant::now() > until {
+        // A certificate that is refused now is refused later too.
+        let comes = match &error {
+            sqlx::Error::Tls(_) => false,
+            sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+            other => StoreError::is_lost(other),
+        };
+        if !comes || Instant::now() > until {
             return Err(place.unusable(&in_words(&error)));
         }
         warn!("[Database] {} is not there yet: {error}", place.name);
@@ -64,14 +69,15 @@ fn in_words(error: &sqlx::Error) -> String {
     text
 }
 
-/// Behind a pooler a statement that was prepared may be looked for in another session, so none is kept there.
+/// Behind a pooler a statement that was prepared may be looked for in another session, so none is kept there; and what
+/// is asked outside of a transaction is asked without preparing it.
 async fn reach_postgres(place: &mut Place) -> Result<AnyConnection, sqlx::Error> {
     let with = |url: &str, parameter: &str| format!("{url}{}{parameter}", if url.contains('?') { '&' } else { '?' });
     let direct = with(&place.url, &format!("options[{DIRECT}]=yes"));
     match super::connect(&AnyConnectOptions::from_str(&direct)?, place.dialect).await {
         Ok(mut connection) => {
             let text = format!("select current_setting('{DIRECT}', true)");
-            let row = sqlx::query(sqlx::AssertSqlSafe(text)).persistent(false).fetch_one(&mut connection).await?;
+            let row = sqlx::raw_sql(sqlx::AssertSqlSafe(text)).fetch_one(&mut connection).await?;
             if row.try_get::<Option<String>, _>(0)?.as_deref() == Some("yes") {
                 return Ok(connection);
             }
@@ -88,7 +94,7 @@ async fn check_postgres(connection: &mut AnyConnection, place: &Place) -> Result
     let text = "select current_setting('server_version_num'), current_setting('server_encoding'), \
                 current_setting('fsync'), current_setting('synchronous_commit'), \
                 current_setting('transaction_read_only')";
-    let row = sqlx::query(text).persistent(false).fetch_one(connection).await?;
+    let row = sqlx::raw_sql(text).fetch_one(connection).await?;
     let setting = |index: usize| row.try_get::<String, _>(index);
     let version: i64 = setting(0)?.parse().unwrap_or(0);
     if version < 120_000 {

@@ -52,7 +52,7 @@ impl Attempt {
     }
 
     async fn collect(&self, limits: &Limits) -> Result<Collected, CollectError> {
-        collect(&self.blobs, &self.artifacts(), 17, "jobs/17/2", limits).await
+        collect(&self.blobs, &self.artifacts(), 17, "jobs/17/2", limits, &CancellationToken::new()).await
     }
 
     /// Collects, and looks for the canary in all that was uploaded.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jobmgr::blobs::Blobs;
 use jobmgr::config;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, NewJob, Parameters, Reason, Status};
-use jobmgr::http::{self, Api};
+use jobmgr::http::{self, Abouts, Api};
 use jobmgr::jobspecs::Jobspecs;
 use jobmgr::store::{Claiming, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,17 +35,27 @@ impl Server {
         Self::with(config::Server::default()).await
     }
 
-    pub async fn with(mut config: config::Server) -> Server {
+    pub async fn with(config: config::Server) -> Server {
+        Self::make(config, true).await
+    }
+
+    /// As `jobmgr serve --no-worker`: what is known of jobs is what workers publish.
+    pub async fn without_worker() -> Server {
+        Self::make(config::Server::default(), false).await
+    }
+
+    async fn make(mut config: config::Server, works_here: bool) -> Server {
         let dir = tempfile::tempdir().unwrap();
         config.jobspecs = dir.path().join("jobspecs");
         std::fs::create_dir(&config.jobspecs).unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let database = config::Database { url: Some(format!("sqlite:{}", at("jobmgr.db"))), ..Default::default() };
         let storage = config::Storage { url: Some(format!("file:{}", at("store"))), ..Default::default() };
+        let store = Store::open(&database).await.unwrap();
         let api = Api {
-            store: Store::open(&database).await.unwrap(),
+            abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
+            store,
             blobs: Blobs::open(&storage, None).unwrap(),
-            jobspecs: Jobspecs::new(config.jobspecs.clone()),
             config: Arc::new(config),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -90,6 +100,11 @@ impl Server {
         let parameters = Parameters::from([("b".into(), "2".into()), ("a".into(), "1".into())]);
         let job = NewJob { name: name.into(), parameters, priority: 50, user_id: 1, queue_timeout: None };
         self.api.store.submit(job).await.unwrap();
+        self.claim().await
+    }
+
+    /// The best queued job, begun.
+    pub async fn claim(&self) -> Claim {
         let claiming = Claiming { worker: "worker".into(), lease: DEADLINE, scope: Arc::default() };
         self.api.store.claim(&claiming, 1).await.unwrap().pop().unwrap()
     }
@@ -161,6 +176,25 @@ impl Reply {
 
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body of an answer in chunks; `None` where the last one is missing.
+    pub fn dechunked(&self) -> Option<Vec<u8>> {
+        assert_eq!(self.header("transfer-encoding"), "chunked");
+        let (mut rest, mut body) = (self.body.as_slice(), Vec::new());
+        loop {
+            let line = rest.windows(2).position(|two| two == b"\r\n")?;
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+            if length == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(rest.get(line + 2..line + 2 + length)?);
+            rest = rest.get(line + 4 + length..)?;
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -5,3 +5,4 @@ mod client;
 mod jobs;
 mod limits;
 mod server;
+mod v1;

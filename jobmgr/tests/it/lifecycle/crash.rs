@@ -20,7 +20,7 @@ fn assert_second_attempt(home: &Home, server: &Server, ended: &Ended, id: i64) {
     assert_eq!(job.attempt, 2);
     let sha256: String = Sha256::digest([b'2'; 300_000]).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(job.ended.unwrap().artifacts[0].sha256, sha256);
-    assert_eq!(entries(&home.path(&format!("artifacts-store/jobs/{id}"))), ["2"]);
+    assert_eq!(entries(&home.objects_of(id)), ["2"]);
 }
 
 #[test]
@@ -153,10 +153,10 @@ fn what_a_dead_attempt_had_uploaded_goes_when_the_job_ends() {
     home.sh("many", MANY, "Timeout = \"5m\"");
     let mut server = home.serve();
     let id = server.start("many", json!({}));
-    let first = home.path(&format!("artifacts-store/jobs/{id}/1"));
-    eventually("some artifacts are stored", || entries(&first).len() > 100);
+    let first = || entries(&home.objects_of(id).join("1")).len();
+    eventually("some artifacts are stored", || first() > 100);
     server.kill();
-    assert!(entries(&first).len() < 1500);
+    assert!(first() < 1500);
     let server = home.serve();
     let ended = server.wait(id);
     assert_eq!((ended.status.as_str(), ended.artifacts.len()), ("completed", 1500));
@@ -164,10 +164,8 @@ fn what_a_dead_attempt_had_uploaded_goes_when_the_job_ends() {
         let name = artifact["name"].as_str().unwrap().strip_suffix(".txt").unwrap();
         assert_eq!(server.download(artifact), format!("{name}\n").into_bytes());
     }
-    eventually("the first attempt's objects are gone", || {
-        entries(&home.path(&format!("artifacts-store/jobs/{id}"))) == ["2"]
-    });
-    assert_eq!(entries(&home.path(&format!("artifacts-store/jobs/{id}/2"))).len(), 1500);
+    eventually("the first attempt's objects are gone", || entries(&home.objects_of(id)) == ["2"]);
+    assert_eq!(entries(&home.objects_of(id).join("2")).len(), 1500);
 }
 
 #[test]
@@ -177,8 +175,8 @@ fn a_job_whose_server_dies_three_times_leaves_no_objects() {
     let mut server = home.serve();
     let id = server.start("many", json!({}));
     for attempt in 1..=3 {
-        let folder = home.path(&format!("artifacts-store/jobs/{id}/{attempt}"));
-        eventually("some artifacts are stored", || entries(&folder).len() > 10);
+        let stored = || entries(&home.objects_of(id).join(attempt.to_string())).len();
+        eventually("some artifacts are stored", || stored() > 10);
         server.kill();
         server = home.serve();
     }
@@ -186,5 +184,5 @@ fn a_job_whose_server_dies_three_times_leaves_no_objects() {
     assert_eq!(ended.result, "its worker died while it ran this job, 3 times in all; it is not run again");
     assert!(ended.artifacts.is_empty());
     assert_eq!(home.stored(id).status, Status::Failed);
-    eventually("no object is left", || entries(&home.path(&format!("artifacts-store/jobs/{id}"))).is_empty());
+    eventually("no object is left", || entries(&home.objects_of(id)).is_empty());
 }

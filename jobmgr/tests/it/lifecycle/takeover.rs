@@ -31,7 +31,7 @@ fn taken_over(then: &str) {
     eventually("the first server gives up", || home.log().contains("lease lost"));
     eventually("the first attempt's processes are gone", || !pids.iter().any(|pid| runs(*pid)));
     assert_gone(&pids);
-    eventually("its objects are gone", || entries(&home.path(&format!("artifacts-store/jobs/{id}"))) == ["2"]);
+    eventually("its objects are gone", || entries(&home.objects_of(id)) == ["2"]);
     for server in [&first, &second] {
         let ended = server.wait(id);
         assert_eq!((ended.status.as_str(), ended.result.as_str()), ("completed", "attempt 2\n"));

@@ -1,5 +1,7 @@
 //! The queue, on every database.
 
-mod rules;
+mod model;
+pub mod rules;
 mod servers;
 mod sqlite;
+mod tls;

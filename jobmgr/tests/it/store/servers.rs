@@ -1,7 +1,7 @@
 //! The rules on every server: PostgreSQL, with and without a pooler, MariaDB in two settings, MySQL.
 
 use jobmgr::config::Database;
-use jobmgr::store::Store;
+use jobmgr::store::{Inspection, Store};
 
 use crate::support::databases::Kind;
 
@@ -39,4 +39,23 @@ async fn mariadb_with_snapshot_isolation_keeps_the_rules() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_keeps_the_rules() {
     keeps_the_rules(Kind::MySql).await;
+}
+
+/// A look changes nothing, and tells what is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_makes_no_tables() {
+    for kind in Kind::ALL {
+        let Some(server) = kind.shared() else { continue };
+        let url = server.fresh();
+        let config = Database { url: Some(url.clone()), max_connections: 7, ..Database::default() };
+        let look = || async { Store::inspect(&config).await.unwrap() };
+        assert_eq!((look().await, look().await), (Inspection::Empty, Inspection::Empty), "{kind:?}");
+        open(&url).await.close().await;
+        assert_eq!(look().await, Inspection::Current { unfinished: 0 }, "{kind:?}");
+        let keeper = server.behind().unwrap_or(server);
+        let later = "insert into _sqlx_migrations values (99, 'later', now(), true, '', 1)";
+        keeper.sql(url.rsplit('/').next().unwrap(), later);
+        let error = Store::inspect(&config).await.unwrap_err().to_string();
+        assert!(error.contains("version 99") && error.contains("newer jobmgr"), "{kind:?}: {error}");
+    }
 }

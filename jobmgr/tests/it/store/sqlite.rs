@@ -2,9 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jobmgr::config::Database;
-use jobmgr::store::Store;
+use jobmgr::domain::job::{LogBody, Status};
+use jobmgr::store::{Claiming, Inspection, Store};
 
 fn database(file: &Path) -> Database {
     Database { url: Some(format!("sqlite:{}", file.display())), ..Database::default() }
@@ -86,4 +89,62 @@ async fn what_is_no_database_is_refused() {
     // A URL may hold a password.
     let error = refused(&Database { url: Some("oracle:hunter2".into()), ..Database::default() }).await;
     assert!(!error.contains("hunter2") && error.contains("sqlite:FILE"), "{error}");
+}
+
+/// As the first version left it: its one migration noted by sqlx, and a job in each status.
+const FIRST_VERSION: &str = r#"
+import hashlib, sqlite3, sys
+text = sys.argv[2]
+c = sqlite3.connect(sys.argv[1])
+c.executescript(text)
+c.execute("create table _sqlx_migrations (version bigint primary key, description text not null, "
+          "installed_on timestamp not null default current_timestamp, success boolean not null, "
+          "checksum blob not null, execution_time bigint not null)")
+c.execute("insert into _sqlx_migrations values (1, 'queue', current_timestamp, 1, ?, 1)",
+          (hashlib.sha384(text.encode()).digest(),))
+job = ("insert into jobs (id, status, priority, name, parameters, user_id, created_at, run_after, attempt, epoch, "
+       "crashes, worker, lease_until, started_at, finished_at, stdout, artifact_count) "
+       "values (?, ?, 50, 'a', ?, 1, 1000, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?)")
+c.execute(job, (1, "completed", '{"n":"1"}', 1, 1, "w", None, 2000, 3000, '{"written":3,"text":"out","size":3}', 1))
+c.execute(job, (2, "queued", '{"n":"2"}', 0, 0, None, None, None, None, None, 0))
+c.execute(job, (3, "started", '{"n":"3"}', 1, 1, "w", 4000, 2000, None, None, 0))
+c.execute("insert into artifacts values (7, 1, 1, 'x.txt', 'text/plain', 3, 'u', 's', 'jobs/1/1/0', 2500)")
+c.execute("insert into installation values ('id', 'abcdef01'), ('signing_key', 'secret')")
+c.commit()
+"#;
+
+#[tokio::test]
+async fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.db");
+    let tables = include_str!("../../../migrations/sqlite/0001_queue.sql");
+    let made = Command::new("python3").args(["-c", FIRST_VERSION]).arg(&file).arg(tables).status().unwrap();
+    assert!(made.success());
+    let bytes = std::fs::read(&file).unwrap();
+    let found = Store::inspect(&database(&file)).await.unwrap();
+    assert_eq!(found, Inspection::Old { found: 1, known: 2 });
+    assert_eq!(std::fs::read(&file).unwrap(), bytes, "a look changes nothing");
+
+    let store = Store::open(&database(&file)).await.unwrap();
+    assert_eq!((store.installation(), store.signing_key()), ("abcdef01", &b"secret"[..]));
+    let ended = store.job(1).await.unwrap().unwrap();
+    let left = ended.ended.unwrap();
+    assert_eq!((ended.status, ended.finished_ms), (Status::Completed, Some(3000)));
+    assert_eq!((left.stdout.body, left.artifacts[0].id), (LogBody::Inline(b"out".to_vec()), 7));
+    assert_eq!(store.sweep().await.unwrap().queued, 1, "the lease of the started one has run out");
+    let claiming = Claiming { worker: "new".into(), lease: Duration::from_secs(9), scope: Arc::default() };
+    let claims = store.claim(&claiming, 9).await.unwrap();
+    let claims: Vec<_> = claims.iter().map(|claim| (claim.id, claim.attempt, claim.tries)).collect();
+    assert_eq!(claims, [(2, 1, 0), (3, 2, 0)]);
+    store.close().await;
+    assert_eq!(Store::inspect(&database(&file)).await.unwrap(), Inspection::Current { unfinished: 2 });
+}
+
+#[tokio::test]
+async fn a_look_makes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Store::inspect(&database(&dir.path().join("x.db"))).await.unwrap(), Inspection::Empty);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let nowhere = Store::inspect(&database(&dir.path().join("nowhere/x.db"))).await.unwrap_err().to_string();
+    assert!(nowhere.contains("does not exist"), "{nowhere}");
 }

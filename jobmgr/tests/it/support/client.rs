@@ -32,10 +32,15 @@ impl Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Client { reader: BufReader::new(stream) }
+        Client::try_connect(address).unwrap()
+    }
+
+    /// As [`Client::connect`], where nobody may listen.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Client { reader: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer; an error when the connection breaks.
@@ -45,6 +50,13 @@ impl Client {
         let mut message = head.into_bytes();
         message.extend_from_slice(body);
         self.reader.get_mut().write_all(&message)?;
+        self.read(method == "HEAD")
+    }
+
+    /// Sends a request without a body under another name of the server.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "it is for tests that run on Linux alone"))]
+    pub fn try_send_as(&mut self, method: &str, path: &str, host: &str) -> std::io::Result<Answer> {
+        self.reader.get_mut().write_all(format!("{method} {path} HTTP/1.1\r\n{host}\r\n").as_bytes())?;
         self.read(method == "HEAD")
     }
 

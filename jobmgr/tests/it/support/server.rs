@@ -2,14 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jobmgr::domain::job::Job;
 use jobmgr::store::Store;
 
 use super::client::Client;
+use super::process::Process;
 
 /// How long anything may take; generous, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,11 +19,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A folder to serve from; outlives the servers started in it.
 pub struct Home {
     pub dir: tempfile::TempDir,
+    /// Of the database.
+    pub url: String,
 }
 
 /// A running server; killed when it is dropped.
 pub struct Server {
-    child: Child,
+    process: Process,
     pub address: SocketAddr,
     /// What it printed until it listened.
     pub greeting: Vec<String>,
@@ -38,7 +42,19 @@ pub struct Ended {
 impl Home {
     /// An empty folder with `config.toml`.
     pub fn new(config: &str) -> Home {
-        let home = Home { dir: tempfile::tempdir().unwrap() };
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("jobmgr.db").display());
+        Home::with(dir, url, config)
+    }
+
+    /// An empty folder with `config.toml`, to which the database of this URL is added.
+    pub fn on(url: &str, config: &str) -> Home {
+        let database = format!("{config}\n[Database]\nURL = \"{url}\"\nMaxConnections = 5\n");
+        Home::with(tempfile::tempdir().unwrap(), url.to_owned(), &database)
+    }
+
+    fn with(dir: tempfile::TempDir, url: String, config: &str) -> Home {
+        let home = Home { dir, url };
         std::fs::create_dir(home.path("jobspecs")).unwrap();
         std::fs::create_dir(home.path("tmp")).unwrap();
         std::fs::write(home.path("config.toml"), config).unwrap();
@@ -88,8 +104,7 @@ impl Home {
 
     /// Starts a server by a command of `jobmgr`, changed or not.
     pub fn serve_by(&self, mut command: Command) -> Server {
-        let log = std::fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(self.log_file()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();
         let address = loop {
@@ -104,22 +119,37 @@ impl Home {
         };
         // What follows is kept too, so that the pipe never fills.
         std::thread::spawn(move || lines.for_each(drop));
-        Server { child, address, greeting }
+        Server { process: Process { child }, address, greeting }
     }
 
-    /// What the servers logged.
+    /// Where processes log.
+    pub(super) fn log_file(&self) -> std::fs::File {
+        std::fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap()
+    }
+
+    /// What the processes logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
     }
 
+    /// The database, opened by this process.
+    pub async fn store(&self) -> Store {
+        let database =
+            jobmgr::config::Database { url: Some(self.url.clone()), max_connections: 4, ..Default::default() };
+        Store::open(&database).await.unwrap()
+    }
+
     /// A job as its row has it, also where no server runs.
     pub fn stored(&self, id: i64) -> Job {
-        let database = jobmgr::config::Database {
-            url: Some(format!("sqlite:{}", self.path("jobmgr.db").display())),
-            ..Default::default()
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { Store::open(&database).await.unwrap().job(id).await.unwrap().unwrap() })
+        runtime.block_on(async { self.store().await.job(id).await.unwrap().unwrap() })
+    }
+
+    /// Where the objects of a job are in the local store.
+    pub fn objects_of(&self, id: i64) -> PathBuf {
+        let installations = std::fs::read_dir(self.path("artifacts-store/jobs")).into_iter().flatten().flatten();
+        let installation = installations.map(|entry| entry.path()).next();
+        installation.unwrap_or_else(|| self.path("artifacts-store/jobs/none")).join(id.to_string())
     }
 
     /// What jobs have left below the servers' folders for temporary directories: anything but empty directories that
@@ -149,10 +179,6 @@ impl Home {
 impl Server {
     pub fn client(&self) -> Client {
         Client::connect(self.address)
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Submits a job; gives its id.
@@ -199,30 +225,19 @@ impl Server {
         assert_eq!(answer.status, 200);
         answer.body
     }
+}
 
-    /// Ends it at once, as a crash would.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+impl Deref for Server {
+    type Target = Process;
 
-    /// Waits for its exit.
-    pub fn exit(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "the server does not exit");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

@@ -52,9 +52,8 @@ impl Disk {
         let mut file = File::options().create(true).append(true).open(self.folder.join("in the way")).unwrap();
         let mut piece = 64 << 10;
         while piece > 0 {
-            match file.write(&vec![0; piece]) {
-                Ok(_) => {}
-                Err(_) => piece /= 2,
+            if file.write_all(&vec![0; piece]).is_err() {
+                piece /= 2;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One conformance suite for every database: each function gets an empty store.
 
+mod keep;
 mod moves;
 mod several;
 
@@ -15,12 +16,12 @@ use jobmgr::store::{Chunk, Claiming, Held, Store, Stream};
 const LEASE: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::ZERO;
 
-fn job(name: &str, priority: i64) -> NewJob {
+pub fn job(name: &str, priority: i64) -> NewJob {
     let parameters = [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "\u{e9}\u{1F600}'\"\\\n".to_owned())];
     NewJob { name: name.into(), parameters: parameters.into(), priority, user_id: 1, queue_timeout: None }
 }
 
-fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
+pub fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
     let ended = Ended {
         error: None,
         exit_code: Some(0),
@@ -35,7 +36,7 @@ fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
     Arc::new(Finish { status: Status::Completed, reason: None, attempt, chunks: true, ended })
 }
 
-fn failure() -> Arc<Failure> {
+pub fn failure() -> Arc<Failure> {
     let log = |text: &[u8]| Log { written: text.len() as u64, body: LogBody::Inline(text.to_vec()) };
     Arc::new(Failure {
         reason: Reason::ExitCode,
@@ -77,6 +78,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_caller_that_goes_away_leaves_the_store_sound(&fresh().await).await;
     moves::all(&fresh).await;
     several::all(&fresh).await;
+    keep::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

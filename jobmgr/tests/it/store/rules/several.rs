@@ -163,6 +163,11 @@ async fn jobspecs_are_published(store: &Store) {
     assert_eq!(store.offers().await.unwrap(), [offer("x", "new"), offer("y", "{}")]);
     store.leave("one").await.unwrap();
     assert_eq!(store.offered().await.unwrap(), ["x"]);
+    let known: Vec<_> = store.known_offers().await.unwrap().into_iter().map(|offer| offer.name).collect();
+    assert_eq!(known, ["x", "y", "z"], "what the gone had is remembered");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.forget_silent(GONE).await.unwrap(), 2, "the dead and the gone");
+    assert_eq!(store.known_offers().await.unwrap().len(), 1);
 }
 
 async fn a_duty_is_one_worker_s(store: &Store) {

@@ -88,7 +88,15 @@ impl Kind {
     /// # Panics
     /// Where it can't be had and `CI=true`.
     pub fn start(self, disk: Disk) -> Option<DatabaseServer> {
-        programs::or_skip(&format!("{self:?} server"), DatabaseServer::run(self, disk))
+        self.start_with(disk, &[])
+    }
+
+    /// A server of one's own, started with some more options.
+    ///
+    /// # Panics
+    /// Where it can't be had and `CI=true`.
+    pub fn start_with(self, disk: Disk, options: &[&str]) -> Option<DatabaseServer> {
+        programs::or_skip(&format!("{self:?} server"), DatabaseServer::run(self, disk, options))
     }
 
     fn is_mysql(self) -> bool {
@@ -185,20 +193,21 @@ impl DatabaseServer {
         self.guard.tell(act).unwrap_or_else(|why| panic!("{:?}: {act}: {why}", self.kind));
     }
 
-    fn run(kind: Kind, disk: Disk) -> Result<DatabaseServer, String> {
+    fn run(kind: Kind, disk: Disk, options: &[&str]) -> Result<DatabaseServer, String> {
         if cfg!(not(unix)) {
             return Err("it is started on Unix only".to_owned());
         }
-        let behind = (kind == Kind::PgBouncer).then(|| Self::run(Kind::Postgres, disk)).transpose()?;
+        let behind = (kind == Kind::PgBouncer).then(|| Self::run(Kind::Postgres, disk, &[])).transpose()?;
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let place = Place { folder: folder.path().to_owned(), port: free_port()?, disk };
-        let command = match kind {
+        let mut command = match kind {
             Kind::MariaDb => mariadb::install(&place, false)?,
             Kind::MariaDbSnapshot => mariadb::install(&place, true)?,
             Kind::MySql => mysql::install(&place)?,
             Kind::Postgres => postgres::install(&place)?,
             Kind::PgBouncer => pgbouncer::install(&place, behind.as_ref().map_or(0, DatabaseServer::port))?,
         };
+        command.extend(options.iter().map(|&option| option.to_owned()));
         let guard = Guard::over(&folder.keep(), &command)?;
         let server = DatabaseServer { kind, place, guard, behind: behind.map(Box::new), databases: AtomicU32::new(0) };
         server.guard.tell("start")?;

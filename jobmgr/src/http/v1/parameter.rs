@@ -1,0 +1,135 @@
+//! What is in a path or a query. What can't be read is kept as such, so that one answer names all of it.
+
+use poem::{Request, RequestBody, Result};
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::super::query;
+use super::problem::FieldError;
+use crate::domain::job::JobId;
+use crate::store::Stream;
+
+/// A job's id in the path; `None`: no job has such an id. poem-openapi takes what has this name for a part of the path.
+pub struct Path(pub Option<JobId>);
+
+impl<'a> ApiExtractor<'a> for Path {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        let schema = MetaSchema { example: Some(17.into()), ..MetaSchema::new_with_format("integer", "int64") };
+        Some(MetaSchemaRef::Inline(Box::new(schema)))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        Ok(Self(request.raw_path_param(options.name).and_then(number)))
+    }
+}
+
+/// Decimal digits, from 1.
+fn number(text: &str) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && *number > 0)
+}
+
+/// What a parameter in the query may be.
+pub trait FromQuery: Sized {
+    /// What would be right, in words.
+    const RIGHT: &'static str;
+
+    /// The same for the OpenAPI document.
+    fn schema() -> MetaSchema;
+
+    /// Reads it.
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl FromQuery for bool {
+    const RIGHT: &'static str = "use true or false";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { default: Some(false.into()), ..MetaSchema::new("boolean") }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl FromQuery for i64 {
+    const RIGHT: &'static str = "use a number from 1";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { minimum: Some(1.0), ..MetaSchema::new_with_format("integer", "int64") }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        number(text)
+    }
+}
+
+impl FromQuery for Stream {
+    const RIGHT: &'static str = "use stdout or stderr";
+
+    fn schema() -> MetaSchema {
+        let words = vec!["stdout".into(), "stderr".into()];
+        MetaSchema { enum_items: words, default: Some("stdout".into()), ..MetaSchema::new("string") }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "stdout" => Some(Stream::Stdout),
+            "stderr" => Some(Stream::Stderr),
+            _ => None,
+        }
+    }
+}
+
+/// A parameter in the query that may be left out; given twice, the first one counts.
+pub struct Optional<T>(Result<Option<T>, FieldError>);
+
+impl<T> Optional<T> {
+    /// The value; what is wrong with it goes to `errors`.
+    pub fn or_note(self, errors: &mut Vec<FieldError>) -> Option<T> {
+        self.0.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        })
+    }
+}
+
+impl<'a, T: FromQuery> ApiExtractor<'a> for Optional<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(T::schema())))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let encoded = request.uri().query().unwrap_or_default().as_bytes();
+        let Some(value) = query::first(encoded, options.name) else { return Ok(Self(Ok(None))) };
+        let read = std::str::from_utf8(&value).ok().and_then(T::read);
+        let error = || FieldError { field: options.name.into(), message: T::RIGHT.into() };
+        Ok(Self(read.map(Some).ok_or_else(error)))
+    }
+}

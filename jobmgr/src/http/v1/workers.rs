@@ -1,0 +1,110 @@
+//! Who serves this database.
+
+use std::sync::Arc;
+
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+
+use super::super::Api;
+use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
+use super::super::docs::Tag;
+use super::problem::{Problem, ProblemJson};
+use super::time::rfc3339;
+use crate::store::Worker;
+
+/// `GET /v1/workers`
+pub struct Workers {
+    /// What it answers from.
+    pub api: Arc<Api>,
+}
+
+#[OpenApi]
+impl Workers {
+    /// List the workers
+    ///
+    /// All processes that serve this database, also those that only answer over HTTP (they have no slots), the newest
+    /// first. One that has been silent for a while is not `alive`: its jobs are given to others.
+    #[oai(path = "/v1/workers", method = "get", operation_id = "listWorkers", tag = "Tag::Server")]
+    async fn workers(&self) -> WorkersAnswer {
+        match self.api.store.workers().await {
+            Ok(workers) => {
+                let items = workers.into_iter().rev().map(WorkerInfo::from).collect();
+                WorkersAnswer::Workers(Compact(WorkerList { items, next: None }))
+            }
+            Err(failure) => {
+                tracing::error!(error = %failure, "can't read who is there");
+                WorkersAnswer::Unavailable(ProblemJson(Problem::unavailable()), RETRY_AFTER_SECONDS)
+            }
+        }
+    }
+}
+
+/// A process that serves this database.
+#[derive(Object, Serialize)]
+#[oai(rename = "Worker", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+struct WorkerInfo {
+    /// Unique over all processes and time.
+    id: String,
+    /// What people call it: `[Worker] Name`, or its machine's name.
+    name: String,
+    /// Its machine's name.
+    host: String,
+    /// Its jobmgr's version.
+    version: String,
+    /// How many jobs it runs at once; 0: it only answers over HTTP.
+    slots: i64,
+    /// What it has, for a jobspec's `Requires`.
+    labels: Vec<String>,
+    /// `active`, or `draining`: it finishes what it runs and takes nothing new.
+    state: String,
+    /// When it started.
+    started: String,
+    /// When it last said that it is there.
+    last_seen: String,
+    /// Whether that is recent enough.
+    alive: bool,
+}
+
+impl From<Worker> for WorkerInfo {
+    fn from(worker: Worker) -> Self {
+        let says = worker.presence;
+        Self {
+            id: says.id,
+            name: says.name,
+            host: says.host,
+            version: says.version,
+            slots: says.slots,
+            labels: says.labels,
+            state: says.state,
+            started: rfc3339(worker.started_ms),
+            last_seen: rfc3339(worker.heartbeat_ms),
+            alive: worker.alive,
+        }
+    }
+}
+
+/// Workers.
+#[derive(Object, Serialize)]
+struct WorkerList {
+    /// All of them.
+    items: Vec<WorkerInfo>,
+    /// Where the next page begins; null after the last one.
+    #[oai(nullable)]
+    next: Option<String>,
+}
+
+#[derive(ApiResponse)]
+enum WorkersAnswer {
+    /// The workers.
+    #[oai(status = 200)]
+    Workers(Compact<WorkerList>),
+    /// The database is not available: `unavailable`. Try again.
+    #[oai(status = 503)]
+    Unavailable(
+        ProblemJson,
+        /// Seconds to wait.
+        #[oai(header = "Retry-After")]
+        u32,
+    ),
+}

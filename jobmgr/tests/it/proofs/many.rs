@@ -1,0 +1,156 @@
+//! Many claimers on one queue: each job is started once, in the order of priority and id, and nobody sees an error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jobmgr::domain::job::{Ended, Finish, JobId, Log, NewJob, Status};
+use jobmgr::store::{Claiming, Store};
+use serde_json::json;
+
+use super::rows::Rows;
+use super::{Database, elsewhere, long, on_each_database};
+use crate::support::server::Home;
+
+on_each_database!(each_is_started_once_in_order);
+
+/// Stores, each with connections of its own, as processes have them.
+const STORES: usize = 4;
+/// Claimers on each of them.
+const CLAIMERS: usize = 4;
+
+fn each_is_started_once_in_order(database: Database) {
+    let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 4") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let jobs = if long() { 10_000 } else { 2_000 };
+    let started = Instant::now();
+    runtime.block_on(by_the_store(&home, jobs));
+    println!("{database:?}: {jobs} jobs by the store in {:?}", started.elapsed());
+    let started = Instant::now();
+    by_processes(&home, if long() { 10_000 } else { 200 });
+    println!("{database:?}: by processes in {:?}", started.elapsed());
+}
+
+/// A started job: its place in the order, and the call that claimed it.
+struct Start {
+    place: (i64, JobId),
+    asked: Instant,
+    answered: Instant,
+}
+
+async fn by_the_store(home: &Home, jobs: u32) {
+    let mut stores = Vec::new();
+    for _ in 0..STORES {
+        stores.push(home.store().await);
+    }
+    let priorities = submit(&stores[0], jobs).await;
+    let claimers = (0..STORES * CLAIMERS).map(|number| {
+        let store = stores[number % STORES].clone();
+        tokio::spawn(async move { work(&store, &format!("w{number}")).await })
+    });
+    let claimers: Vec<_> = claimers.collect();
+    let mut starts = Vec::new();
+    for claimer in claimers {
+        starts.extend(claimer.await.unwrap());
+    }
+    for start in &mut starts {
+        start.place.0 = priorities[&start.place.1];
+    }
+    starts.sort_by_key(|start| start.place);
+    let places: Vec<_> = starts.iter().map(|start| start.place).collect();
+    let mut expected: Vec<_> = priorities.iter().map(|(id, priority)| (*priority, *id)).collect();
+    expected.sort_unstable();
+    assert!(places == expected, "not each job was started once: {} of {}", places.len(), expected.len());
+    check_order(&starts);
+    assert_eq!(stores[0].unfinished().await.unwrap(), 0);
+    for store in stores {
+        store.close().await;
+    }
+}
+
+/// Queues jobs of ten priorities; gives the priority of each.
+async fn submit(store: &Store, jobs: u32) -> BTreeMap<JobId, i64> {
+    let submitting = (0..jobs).map(|_| {
+        let store = store.clone();
+        let priority = fastrand::i64(0..10);
+        let job =
+            NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, user_id: 1, queue_timeout: None };
+        tokio::spawn(async move { (store.submit(job).await.expect("no error reaches anyone"), priority) })
+    });
+    let mut priorities = BTreeMap::new();
+    for submitted in submitting.collect::<Vec<_>>() {
+        let (id, priority) = submitted.await.unwrap();
+        priorities.insert(id, priority);
+    }
+    assert_eq!(priorities.len(), jobs as usize);
+    priorities
+}
+
+/// Claims and ends jobs until there are none.
+async fn work(store: &Store, name: &str) -> Vec<Start> {
+    let claiming = Claiming { worker: name.into(), lease: Duration::from_secs(60), scope: Arc::default() };
+    let mut starts = Vec::new();
+    let mut asked = Instant::now();
+    let mut claimed = store.claim(&claiming, 1).await.expect("no error reaches anyone");
+    while let Some(claim) = claimed.pop() {
+        assert_eq!((claim.attempt, claim.epoch), (1, 1), "job {} was started before", claim.id);
+        starts.push(Start { place: (0, claim.id), asked, answered: Instant::now() });
+        asked = Instant::now();
+        let done = store.finish(&claim, nothing(), Some(claiming.clone())).await.expect("no error reaches anyone");
+        claimed = done.expect("nobody else has it");
+    }
+    starts
+}
+
+/// The end of a job that did nothing.
+fn nothing() -> Arc<Finish> {
+    let ended = Ended {
+        error: None,
+        exit_code: Some(0),
+        signal: None,
+        stdout: Log::default(),
+        stderr: Log::default(),
+        output: None,
+        warnings: Vec::new(),
+        artifacts: Vec::new(),
+        skipped: Vec::new(),
+    };
+    Arc::new(Finish { status: Status::Completed, reason: None, attempt: 1, chunks: false, ended })
+}
+
+/// All jobs were runnable before the first claim. When a claim is answered, each better job is claimed too, or one of
+/// the other claims that are on their way has it; so at most as many are left behind as there are other claimers.
+/// `starts` are in the order of their places.
+fn check_order(starts: &[Start]) {
+    for (index, start) in starts.iter().enumerate() {
+        let behind = starts[..index].iter().filter(|better| better.asked > start.answered).count();
+        assert!(behind < STORES * CLAIMERS, "{behind} better jobs were left when {:?} was claimed", start.place);
+    }
+}
+
+/// How long a claim takes at most from the moment that its row names, in milliseconds: the database may be busy.
+const CLAIM_MS: i64 = 500;
+
+/// Real processes, with as many claimers in all.
+fn by_processes(home: &Home, jobs: u32) {
+    home.spec("true", "Command = \"/bin/true\"");
+    let api = home.serve_by(home.jobmgr(&["serve", "--no-worker"]));
+    let ids: Vec<JobId> = (0..jobs).map(|_| api.start("true", json!({}))).collect();
+    let _workers = [0, 1, 2, 3].map(|machine| home.worker_by(elsewhere(home, machine)));
+    let mut rows = Rows::of(home);
+    rows.wait(&ids);
+    let mut starts = Vec::new();
+    for id in &ids {
+        let job = rows.settled(*id);
+        assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{job:?}");
+        assert!(rows.attempts(*id).is_empty(), "{job:?}");
+        starts.push(job.started_ms.unwrap());
+    }
+    for (index, start) in starts.iter().enumerate() {
+        let behind = starts[..index].iter().filter(|earlier| **earlier > start + CLAIM_MS).count();
+        assert!(behind < STORES * CLAIMERS, "{behind} earlier jobs were started after job {}", ids[index]);
+    }
+    for trouble in ["can't claim", "deadlock", "locked", "serializ", "ERROR"] {
+        assert!(!home.log().contains(trouble), "{}", home.log());
+    }
+}
