@@ -14,7 +14,9 @@ use crate::support::programs;
 pub struct Cell {
     keeper: Child,
     link: String,
-    net: [u8; 2],
+    /// Of these two are the addresses, so that no two networks are the same.
+    process: u32,
+    number: u8,
 }
 
 /// What gets lost.
@@ -38,14 +40,13 @@ impl Cell {
 
     fn make() -> Result<Cell, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = std::process::id().wrapping_mul(16).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let [high, low, ..] = number.to_le_bytes();
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed) % 32);
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "sh", "-c", "echo; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = unshare.spawn().map_err(|error| format!("unshare: {error}"))?;
         let mut line = [0];
         keeper.stdout.take().ok_or("no output")?.read_exact(&mut line).map_err(|_| "unshare --net fails")?;
-        let cell = Cell { keeper, link: format!("jm{number:x}"), net: [high, low & 0xf8] };
+        let cell = Cell { keeper, link: format!("jm{process:x}{number:02}"), process, number: number.to_le_bytes()[0] };
         cell.ip("link set lo up", true)?;
         cell.link("data", 0)?;
         cell.link("http", 4)?;
@@ -76,7 +77,8 @@ impl Cell {
 
     fn address(&self, last: u8) -> Ipv4Addr {
         // A range that is for tests of networks.
-        Ipv4Addr::new(198, 18 + (self.net[0] & 1), self.net[0], self.net[1] + last)
+        let [low, high, ..] = self.process.to_le_bytes();
+        Ipv4Addr::new(198, 18 + (high & 1), low, self.number * 8 + last)
     }
 
     /// Where a server in there has to listen, to be reached from here.
