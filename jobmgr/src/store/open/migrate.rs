@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, Connection, Executor, SqlSafeStr};
+use sqlx::{AnyConnection, Connection, Executor, Row, SqlSafeStr};
 
 use super::Place;
 use crate::store::StoreError;
@@ -52,8 +52,10 @@ pub(super) async fn run(connection: &mut AnyConnection, place: &Place) -> Result
 
 async fn once(connection: &mut AnyConnection, place: &Place) -> Result<(), MigrateError> {
     let mut migrator = Migrator::with_migrations(migrations(place.dialect));
-    if place.dialect != Dialect::Postgres {
-        return migrator.run(&mut *connection).await;
+    match place.dialect {
+        Dialect::Sqlite => return migrator.run(&mut *connection).await,
+        Dialect::Mysql => return locked(connection, migrator).await,
+        Dialect::Postgres => {}
     }
     // A lock of the transaction, not of the session: behind a pooler the session may be another one next time.
     migrator.set_locking(false);
@@ -69,6 +71,20 @@ async fn once(connection: &mut AnyConnection, place: &Place) -> Result<(), Migra
         transaction.execute(sqlx::raw_sql("deallocate all")).await?;
     }
     Ok(transaction.commit().await?)
+}
+
+/// With a lock of our own: MariaDB does not wait for the migrator's, whose time is negative, and then who comes second
+/// takes a migration that goes on for one that is done.
+async fn locked(connection: &mut AnyConnection, mut migrator: Migrator) -> Result<(), MigrateError> {
+    migrator.set_locking(false);
+    let lock = "select cast(coalesce(get_lock(concat('jobmgr ', md5(database())), 60), 0) as signed)";
+    if connection.fetch_one(sqlx::raw_sql(lock)).await?.try_get::<i64, _>(0)? != 1 {
+        let why = "another process has been making the tables for a minute";
+        return Err(MigrateError::Execute(sqlx::Error::Protocol(why.to_owned())));
+    }
+    let result = migrator.run(&mut *connection).await;
+    connection.execute(sqlx::raw_sql("do release_lock(concat('jobmgr ', md5(database())))")).await?;
+    result
 }
 
 /// The version that this jobmgr's tables have.

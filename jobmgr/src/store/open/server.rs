@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, Executor, Row};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -131,6 +131,12 @@ async fn check_mysql(connection: &mut AnyConnection, place: &Place) -> Result<()
     }
     if is("read_only", "ON") && is("super_read_only", "ON") {
         return Err(place.unusable(&"it takes no writes (super_read_only is on)"));
+    }
+    if is("read_only", "ON") {
+        // Some users are above it; a transaction is refused where this one is not.
+        let begun = connection.execute(sqlx::raw_sql("start transaction read write")).await;
+        begun.map_err(|_| place.unusable(&"it takes no writes (read_only is on)"))?;
+        connection.execute(sqlx::raw_sql("rollback")).await?;
     }
     let packet: u64 = set.get("max_allowed_packet").and_then(|value| value.parse().ok()).unwrap_or(u64::MAX);
     if packet < LEAST_PACKET {

@@ -14,7 +14,8 @@ pub(super) struct Tables(BTreeMap<String, BTreeSet<String>>);
 
 impl Tables {
     pub(super) async fn of(connection: &mut AnyConnection, place: &Place) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query(place.dialect.columns()).persistent(false).fetch_all(connection).await?;
+        // Not prepared: behind a pooler what was prepared outside of a transaction may not be there.
+        let rows = sqlx::raw_sql(place.dialect.columns()).fetch_all(connection).await?;
         let mut tables = BTreeMap::<String, BTreeSet<String>>::new();
         for row in rows {
             let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -39,7 +40,7 @@ impl Tables {
 
 /// A count, or another single number; 0 where there is none.
 pub(super) async fn number(connection: &mut AnyConnection, text: String) -> Result<i64, sqlx::Error> {
-    let row = sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_one(connection).await?;
+    let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(connection).await?;
     Ok(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0))
 }
 

@@ -7,8 +7,6 @@ mod rows;
 /// Sessions are as they have to be, however the server is set.
 mod settings;
 
-use std::process::Stdio;
-
 use crate::support::databases::Kind;
 use crate::support::server::Home;
 
@@ -34,13 +32,12 @@ fn processes_that_start_at_once_make_the_tables_once() {
         .collect();
     for (which, url) in urls {
         let home = Home::on(&url, "");
-        let children: Vec<_> = (0..4)
-            .map(|_| home.jobmgr(&["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
-            .collect();
-        for child in children {
-            let done = child.wait_with_output().unwrap();
-            assert!(done.status.success(), "{which}: {done:?}");
-        }
+        std::thread::scope(|scope| {
+            let starting = (0..4).map(|_| scope.spawn(|| home.serve())).collect::<Vec<_>>();
+            for server in starting {
+                assert!(server.join().is_ok(), "{which}: {}", home.log());
+            }
+        });
         let server = home.serve();
         home.shell("quick", "echo quick", "echo quick", "");
         assert_eq!(server.run("quick", serde_json::json!({})).status, "completed", "{which}");

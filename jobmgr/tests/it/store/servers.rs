@@ -59,3 +59,21 @@ async fn a_look_makes_no_tables() {
         assert!(error.contains("version 99") && error.contains("newer jobmgr"), "{kind:?}: {error}");
     }
 }
+
+/// Whoever comes first makes the tables, and the others wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn opened_by_many_at_once() {
+    for kind in Kind::ALL {
+        let Some(server) = kind.shared() else { continue };
+        for _ in 0..3 {
+            let config = Database { url: Some(server.fresh()), max_connections: 7, ..Database::default() };
+            let mut keys = std::collections::BTreeSet::new();
+            for store in futures_util::future::join_all((0..5).map(|_| Store::open(&config))).await {
+                let store = store.unwrap();
+                keys.insert((store.installation().to_owned(), store.signing_key().to_vec()));
+                store.close().await;
+            }
+            assert_eq!(keys.len(), 1, "{kind:?}: everybody reads the same installation");
+        }
+    }
+}

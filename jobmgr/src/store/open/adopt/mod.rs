@@ -131,10 +131,14 @@ pub(super) async fn make_room(connection: &mut AnyConnection, place: &Place) -> 
     for look in 1..=LOOKS {
         let last = look == LOOKS;
         let tables = Tables::of(connection, place).await?;
-        if is_done(connection, &tables).await? {
-            return Ok(());
-        }
-        match standing(&tables) {
+        // A table that another process is making may be listed before it is there.
+        let standing = match is_done(connection, &tables).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => standing(&tables),
+            Err(error) if last || StoreError::is_lost(&error) => return Err(error.into()),
+            Err(error) => Err(error.to_string()),
+        };
+        match standing {
             Ok(Standing::Ours | Standing::Renamed) => return Ok(()),
             Ok(Standing::Named(named)) => match rename(connection, &named).await {
                 Ok(()) => info!(tables = ?named, "the original's tables are now called original_..."),
