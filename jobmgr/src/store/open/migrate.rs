@@ -77,13 +77,13 @@ async fn once(connection: &mut AnyConnection, place: &Place) -> Result<(), Migra
 /// takes a migration that goes on for one that is done.
 async fn locked(connection: &mut AnyConnection, mut migrator: Migrator) -> Result<(), MigrateError> {
     migrator.set_locking(false);
-    let lock = "select cast(coalesce(get_lock(concat('jobmgr ', md5(database())), 60), 0) as signed)";
+    let lock = "select cast(coalesce(get_lock(concat('jobmgr ', left(sha2(database(), 256), 32)), 60), 0) as signed)";
     if connection.fetch_one(sqlx::raw_sql(lock)).await?.try_get::<i64, _>(0)? != 1 {
         let why = "another process has been making the tables for a minute";
         return Err(MigrateError::Execute(sqlx::Error::Protocol(why.to_owned())));
     }
     let result = migrator.run(&mut *connection).await;
-    connection.execute(sqlx::raw_sql("do release_lock(concat('jobmgr ', md5(database())))")).await?;
+    connection.execute(sqlx::raw_sql("do release_lock(concat('jobmgr ', left(sha2(database(), 256), 32)))")).await?;
     result
 }
 
