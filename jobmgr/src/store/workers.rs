@@ -7,7 +7,8 @@ use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, Text};
 use super::statements::Statements;
-use super::{StoreError, millis};
+use super::writer::Op;
+use super::{Store, StoreError, millis};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -54,6 +55,84 @@ pub struct Offer {
     pub hash: String,
     /// What an API process needs to know of it, as JSON.
     pub about: String,
+}
+
+impl Store {
+    /// Tells the others that this process is there; they believe it for `alive`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn heartbeat(&self, presence: Presence, alive: Duration) -> Result<(), StoreError> {
+        self.worker(Write::Heartbeat(Box::new(presence), alive)).await.map(drop)
+    }
+
+    /// Publishes all jobspecs that a worker has, instead of those that it had before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn publish(&self, worker: &str, offers: Vec<Offer>) -> Result<(), StoreError> {
+        self.worker(Write::Offers(worker.to_owned(), offers)).await.map(drop)
+    }
+
+    /// Takes a process out of the list of workers; what it published is remembered until it is forgotten.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave(&self, worker: &str) -> Result<(), StoreError> {
+        self.worker(Write::Leave(worker.to_owned())).await.map(drop)
+    }
+
+    /// Forgets processes that have been silent for so long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_silent(&self, silence: Duration) -> Result<u64, StoreError> {
+        self.worker(Write::Forget(silence)).await
+    }
+
+    /// Takes over what only one process does at a time; `false`: another one has it. It ends by itself after `time`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_duty(&self, worker: &str, duty: &'static str, time: Duration) -> Result<bool, StoreError> {
+        self.worker(Write::Duty(worker.to_owned(), duty, time)).await.map(|moved| moved > 0)
+    }
+
+    async fn worker(&self, write: Write) -> Result<u64, StoreError> {
+        self.shared.writer.write(Op::Worker(write)).await.map(|done| done.moved)
+    }
+
+    /// All processes that serve this database, and those that have been silent for a while.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn workers(&self) -> Result<Vec<Worker>, StoreError> {
+        self.read(|connection, statements| Box::pin(self::all(connection, statements))).await
+    }
+
+    /// The jobspecs that living workers have; of each name the one of the worker that started last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(self::offers(connection, statements, true))).await
+    }
+
+    /// The same, of workers that have gone too, as long as they are remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_offers(&self) -> Result<Vec<Offer>, StoreError> {
+        self.read(|connection, statements| Box::pin(self::offers(connection, statements, false))).await
+    }
+
+    /// The names of the jobspecs that living workers have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn offered(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection, statements| Box::pin(self::offered(connection, statements))).await
+    }
 }
 
 /// What is written about workers.
