@@ -140,6 +140,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     slots: Vec<JoinHandle<()>>,
     keepers: Vec<JoinHandle<()>>,
+    announced: presence::Announced,
 }
 
 impl Worker {
@@ -188,11 +189,10 @@ impl Worker {
             tokio::spawn(leases::renew(Arc::clone(&shared))),
             tokio::spawn(leases::watch(Arc::clone(&shared))),
             tokio::spawn(leases::cancel(Arc::clone(&shared))),
-            tokio::spawn(presence.go_on(draining)),
             tokio::spawn(sweep(Arc::clone(&shared))),
             tokio::spawn(adopt()),
         ];
-        Ok(Worker { shared, slots, keepers })
+        Ok(Worker { shared, slots, keepers, announced: presence.go_on(draining) })
     }
 
     /// Claims nothing more, lets running jobs finish for the configured time, then ends them and gives them back.
@@ -215,9 +215,7 @@ impl Worker {
         }
         enforcer.abort();
         self.keepers.iter().for_each(JoinHandle::abort);
-        if let Err(error) = self.shared.parts.store.leave(&self.shared.root.id).await {
-            warn!(%error, "the others take this worker for alive a while longer");
-        }
+        self.announced.end().await;
         self.shared.root.remove();
     }
 }

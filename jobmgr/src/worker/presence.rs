@@ -62,13 +62,18 @@ impl Who {
 pub struct Announced {
     store: Store,
     id: String,
+    going: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Announced {
-    /// Tells the others that it is gone.
+    /// Tells the others that it is gone. What is being said at this moment is waited for: said after that, it would
+    /// make others believe for a while that this process is still there.
     pub async fn end(self) {
-        self.task.abort();
+        self.going.cancel();
+        if let Err(error) = self.task.await {
+            warn!(%error, "what said that this process is there has failed");
+        }
         if let Err(error) = self.store.leave(&self.id).await {
             warn!(%error, "the others take this process for alive a while longer");
         }
@@ -82,8 +87,13 @@ impl Presence {
     /// As [`first`](Self::first).
     pub async fn announce(mut self) -> Result<Announced, String> {
         self.first().await?;
-        let (store, id) = (self.store.clone(), self.says.id.clone());
-        Ok(Announced { store, id, task: tokio::spawn(self.go_on(CancellationToken::new())) })
+        Ok(self.go_on(CancellationToken::new()))
+    }
+
+    /// Goes on saying that it is there, from `draining` on that it takes no more jobs.
+    pub fn go_on(self, draining: CancellationToken) -> Announced {
+        let (store, id, going) = (self.store.clone(), self.says.id.clone(), CancellationToken::new());
+        Announced { store, id, going: going.clone(), task: tokio::spawn(self.repeat(draining, going)) }
     }
 
     /// Of a process that is about to start.
@@ -127,12 +137,13 @@ impl Presence {
         self.beat().await.map_err(|error| error.to_string())
     }
 
-    /// Goes on saying so until it is dropped.
-    pub async fn go_on(mut self, draining: CancellationToken) {
+    async fn repeat(mut self, draining: CancellationToken, going: CancellationToken) {
         let tick = LOOK.min(self.alive / 6);
         let stale = self.stale();
         loop {
             tokio::select! {
+                biased;
+                () = going.cancelled() => return,
                 () = tokio::time::sleep(tick) => {}
                 () = stale.notified() => self.beaten = None,
                 () = draining.cancelled(), if self.says.state == "active" => {

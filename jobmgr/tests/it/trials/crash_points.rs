@@ -78,8 +78,8 @@ fn dies_at(point: Point, base: Base, known_dead: bool) {
     trial.sh("job", SCRIPT, KEYS);
     trial.sh("stays", &format!("until [ -e \"$WITNESS.go\" ]; do sleep 0.05; done\n{SCRIPT}"), KEYS);
     let api = trial.api();
-    let is_release = matches!(point, Point::InRelease | Point::AfterRelease);
-    let ids: Vec<i64> = (0..6).map(|_| api.start(if is_release { "stays" } else { "job" }, json!({}))).collect();
+    let name = if stays(point) { "stays" } else { "job" };
+    let ids: Vec<i64> = (0..6).map(|_| api.start(name, json!({}))).collect();
     let seen = std::thread::scope(|scope| {
         let reader = scope.spawn(|| watch(&api, &ids));
         let _last = die(&trial, point, &api, &ids);
@@ -113,6 +113,12 @@ fn die(trial: &Trial, point: Point, api: &Server, ids: &[i64]) -> Option<Process
         assert_eq!(sweeper.died_of(&format!("the sweeper dies {point:?}")), ABORTED, "{}", trial.home.log());
     }
     None
+}
+
+/// A job has to run until the worker comes by: it may be given back, or renewed, only while it does.
+fn stays(point: Point) -> bool {
+    use Point::{AfterRelease, AfterRenewal, BeforeRenewal, InRelease, InRenewal};
+    matches!(point, InRelease | AfterRelease | BeforeRenewal | InRenewal | AfterRenewal)
 }
 
 fn is_sweep(point: Point) -> bool {
