@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::abi::status;
+
 /// Shorthand for what executors return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -17,6 +19,44 @@ pub enum Kind {
     Retry,
     /// The work ended because a stop was asked for.
     Stopped,
+    /// There is no such function or method.
+    Unsupported,
+    /// A programming error was caught.
+    Panicked,
+    /// [`recover`](crate::Recover::recover): the job can't be found any more.
+    Lost,
+    /// [`recover`](crate::Recover::recover): the job has surely never begun; `run` may be called again.
+    NeverStarted,
+}
+
+impl Kind {
+    /// As the C interface has it.
+    pub fn status(self) -> i32 {
+        match self {
+            Kind::Invalid => status::INVALID,
+            Kind::Failed => status::FAILED,
+            Kind::Retry => status::RETRY,
+            Kind::Stopped => status::STOPPED,
+            Kind::Unsupported => status::UNSUPPORTED,
+            Kind::Panicked => status::PANICKED,
+            Kind::Lost => status::LOST,
+            Kind::NeverStarted => status::NEVER_STARTED,
+        }
+    }
+
+    /// From the C interface; what is not known there is a failure.
+    pub fn from_status(status: i32) -> Self {
+        match status {
+            status::INVALID => Kind::Invalid,
+            status::RETRY => Kind::Retry,
+            status::STOPPED => Kind::Stopped,
+            status::UNSUPPORTED => Kind::Unsupported,
+            status::PANICKED => Kind::Panicked,
+            status::LOST => Kind::Lost,
+            status::NEVER_STARTED => Kind::NeverStarted,
+            _ => Kind::Failed,
+        }
+    }
 }
 
 /// A failure of the executor, not of the job.
@@ -47,6 +87,21 @@ impl Error {
         Self { kind: Kind::Stopped, message: "stopped".into() }
     }
 
+    /// `recover`: the job can't be found any more.
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Lost, message: message.into() }
+    }
+
+    /// `recover`: the job has surely never begun.
+    pub fn never_started() -> Self {
+        Self { kind: Kind::NeverStarted, message: "never started".into() }
+    }
+
+    /// Of any kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
     /// What the server makes of it.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -60,3 +115,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    /// A failure of the executor; map it to [`Error::retry`] where trying again may help.
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}

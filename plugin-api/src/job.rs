@@ -30,6 +30,9 @@ pub struct Job<O> {
     /// Bounds that the executor keeps.
     #[serde(default)]
     pub limits: Limits,
+    /// What of standard output and standard error jobmgr already has: where `recover` goes on.
+    #[serde(default)]
+    pub logged: [Logged; 2],
     /// The jobspec's `[Options]`.
     pub options: O,
 }
@@ -46,8 +49,60 @@ impl<O> Job<O> {
             dir: String::new(),
             working_directory: String::new(),
             limits: Limits::default(),
+            logged: Default::default(),
             options,
         }
+    }
+
+    /// The same job with other options.
+    pub fn with<P>(self, options: P) -> Job<P> {
+        Job {
+            id: self.id,
+            attempt: self.attempt,
+            key: self.key,
+            command: self.command,
+            env: self.env,
+            dir: self.dir,
+            working_directory: self.working_directory,
+            limits: self.limits,
+            logged: self.logged,
+            options,
+        }
+    }
+
+    /// The job without its options, and those.
+    pub fn split(self) -> (Job<()>, O) {
+        let rest = Job {
+            id: self.id,
+            attempt: self.attempt,
+            key: self.key,
+            command: self.command,
+            env: self.env,
+            dir: self.dir,
+            working_directory: self.working_directory,
+            limits: self.limits,
+            logged: self.logged,
+            options: (),
+        };
+        (rest, self.options)
+    }
+}
+
+/// How much of a stream jobmgr has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct Logged {
+    /// The bytes from the stream's beginning.
+    pub bytes: u64,
+    /// When the last of them was written, as [`log_at`](crate::Context::log_at) said it; 0: that is not known.
+    pub time_ns: u64,
+}
+
+impl Logged {
+    /// So many bytes, written at a time that is not known.
+    pub fn bytes(bytes: u64) -> Self {
+        Self { bytes, time_ns: 0 }
     }
 }
 
@@ -58,11 +113,14 @@ impl<O> Job<O> {
 pub struct Limits {
     /// How long a job that was asked to stop may take, in milliseconds, before it is killed.
     pub kill_grace_ms: u64,
+    /// How long the job may run in all, in milliseconds, for systems that keep to it themselves; jobmgr asks for a stop
+    /// when it is over. `None`: for ever.
+    pub timeout_ms: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { kill_grace_ms: 5_000 }
+        Self { kill_grace_ms: 5_000, timeout_ms: None }
     }
 }
 

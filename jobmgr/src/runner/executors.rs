@@ -38,18 +38,12 @@ fn parse<E: Executor>(options: &Value) -> Result<E::Options, String> {
     serde_json::from_value(options.clone()).map_err(|error| error.to_string())
 }
 
-fn with<E: Executor>(mut job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
+fn with<E: Executor>(job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
     let options = parse::<E>(&job.options).map_err(|why| Error::invalid(format!("'Options': {why}")))?;
     let config = serde_json::from_value(Value::Object(Default::default()));
     let executor = E::new(config.map_err(|error| Error::invalid(error.to_string()))?)?;
     executor.validate(&options)?;
-    let mut typed = Job::new(std::mem::take(&mut job.id), job.attempt, std::mem::take(&mut job.key), options);
-    typed.command = job.command;
-    typed.env = job.env;
-    typed.dir = job.dir;
-    typed.working_directory = job.working_directory;
-    typed.limits = job.limits;
-    executor.run(&typed, ctx)
+    executor.run(&job.split().0.with(options), ctx)
 }
 
 #[cfg(test)]

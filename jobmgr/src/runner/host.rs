@@ -1,70 +1,56 @@
 //! What an executor sees of jobmgr, from inside the runner.
 
 use std::fs::File;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jobmgr_plugin_api::{Error, Event, Host, OnStop, Result, Stop, Stream};
+use jobmgr_plugin_api::{Error, Event, Host, Kind, OnStop, Result, Stop, Stops, Stream};
 
 use super::wire::{self, Type};
 
 /// The runner's side of every context.
 pub(super) struct Line {
     out: Mutex<File>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    job: u32,
-    stop: Option<Stop>,
-    on_stop: Option<OnStop>,
-    calling: bool,
+    /// The job that runs, and its stop.
+    job: Mutex<(u32, Arc<Stops>)>,
 }
 
 impl Line {
     pub(super) fn new(out: File) -> Self {
-        Self { out: Mutex::new(out), state: Mutex::default(), changed: Condvar::new() }
+        Self { out: Mutex::new(out), job: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn job(&self) -> MutexGuard<'_, (u32, Arc<Stops>)> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stops(&self) -> Arc<Stops> {
+        Arc::clone(&self.job().1)
     }
 
     /// Forgets the last job's stop.
     pub(super) fn begin(&self, job: u32) {
-        *self.state() = State { job, ..State::default() };
+        *self.job() = (job, Arc::default());
     }
 
     /// Sends a frame; an error means that the worker is gone.
     pub(super) fn send(&self, kind: Type, first: &[u8], rest: &[u8]) -> std::io::Result<()> {
-        let job = self.state().job;
+        let job = self.job().0;
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         wire::write(&mut *out, kind, job, first, rest)
     }
 
     /// Asks job number `job` to stop; one that came too late is dropped.
     pub(super) fn stop(&self, job: u32, why: Stop) {
-        let mut state = self.state();
-        if state.job != job || state.stop.is_some() {
-            return;
-        }
-        state.stop = Some(why);
-        let call = state.on_stop.take();
-        state.calling = call.is_some();
-        drop(state);
-        self.changed.notify_all();
-        if let Some(mut call) = call {
-            call(why);
-            self.state().calling = false;
-            self.changed.notify_all();
+        let current = self.job().clone();
+        if current.0 == job {
+            current.1.ask(why);
         }
     }
 }
 
 impl Host for Line {
-    fn log(&self, stream: Stream, data: &[u8]) -> Result<()> {
+    fn log(&self, stream: Stream, _time_ns: u64, data: &[u8]) -> Result<()> {
         let stream = match stream {
             Stream::Stdout => 1,
             _ => 2,
@@ -76,36 +62,28 @@ impl Host for Line {
     }
 
     fn event(&self, event: Event) {
-        if let Ok(json) = serde_json::to_vec(&event) {
-            // An event that can't be sent has nobody left to read it.
-            drop(self.send(Type::Event, &json, &[]));
-        }
+        let json = event.to_json().to_string();
+        // An event that can't be sent has nobody left to read it.
+        drop(self.send(Type::Event, json.as_bytes(), &[]));
+    }
+
+    fn checkpoint(&self, _handle: &[u8]) -> Result<()> {
+        Err(Error::new(Kind::Unsupported, "an executor that can't recover has no checkpoints"))
     }
 
     fn wait_stop(&self, limit: Duration) -> Option<Stop> {
-        let until = Instant::now().checked_add(limit);
-        let mut state = self.state();
-        while state.stop.is_none() {
-            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.stop
+        self.stops().wait(limit)
     }
 
-    fn on_stop(&self, call: Option<OnStop>) {
-        let mut state = self.state();
-        while state.calling {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        match (state.stop, call) {
-            (Some(why), Some(mut call)) => {
-                drop(state);
-                call(why);
-            }
-            (_, call) => state.on_stop = call,
-        }
+    fn on_stop(&self, call: OnStop) -> u64 {
+        self.stops().add(call)
+    }
+
+    fn no_stop(&self, id: u64) {
+        self.stops().remove(id);
+    }
+
+    fn request(&self, method: &str, _json: &serde_json::Value) -> Result<serde_json::Value> {
+        Err(Error::new(Kind::Unsupported, format!("there is no method '{method}'")))
     }
 }

@@ -136,7 +136,8 @@ fn understand(frame: Frame) -> Said {
             1 => Said::Stdout(payload),
             _ => Said::Stderr(payload),
         },
-        Type::Event => serde_json::from_slice(&payload).map_or_else(|_| broken("an event"), Said::Event),
+        Type::Event => serde_json::from_slice(&payload)
+            .map_or_else(|_| broken("an event"), |json| Said::Event(Event::from_json(json))),
         Type::Done if !payload.is_empty() => {
             let status = payload.split_to(1)[0];
             let text = || String::from_utf8_lossy(&payload).into_owned();

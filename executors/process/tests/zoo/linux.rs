@@ -67,7 +67,7 @@ struct Counter {
 }
 
 impl Host for Counter {
-    fn log(&self, _stream: Stream, data: &[u8]) -> Result<()> {
+    fn log(&self, _stream: Stream, _time_ns: u64, data: &[u8]) -> Result<()> {
         self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
         self.largest.fetch_max(data.len() as u64, Ordering::Relaxed);
         std::thread::sleep(self.pause);
@@ -77,7 +77,20 @@ impl Host for Counter {
     fn wait_stop(&self, _limit: Duration) -> Option<Stop> {
         None
     }
-    fn on_stop(&self, _call: Option<OnStop>) {}
+    fn checkpoint(&self, _handle: &[u8]) -> Result<()> {
+        Ok(())
+    }
+    fn on_stop(&self, _call: OnStop) -> u64 {
+        0
+    }
+    fn no_stop(&self, _id: u64) {}
+    fn request(
+        &self,
+        method: &str,
+        _json: &jobmgr_plugin_api::serde_json::Value,
+    ) -> Result<jobmgr_plugin_api::serde_json::Value> {
+        Err(jobmgr_plugin_api::Error::failed(method))
+    }
 }
 
 #[test]
