@@ -78,6 +78,7 @@ fn nothing_left() -> job::Ended {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
+        executor_log: String::new(),
     }
 }
 
