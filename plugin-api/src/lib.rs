@@ -1,29 +1,4 @@
-//! The interface between jobmgr and the executors that run its jobs.
-//!
-//! An executor implements [`Executor`]: one blocking function that runs one job to its end. It is called in a
-//! process of its own (`jobmgr runner`), never in the server, so it may block, and a crash fails that one job.
-//!
-//! ```
-//! use jobmgr_plugin_api::{Context, Executor, Job, NoConfig, NoOptions, Outcome, Result};
-//!
-//! /// Says hello and ends.
-//! struct Hello;
-//!
-//! impl Executor for Hello {
-//!     type Config = NoConfig;
-//!     type Options = NoOptions;
-//!     const NAME: &'static str = "hello";
-//!
-//!     fn new(_config: NoConfig) -> Result<Self> {
-//!         Ok(Hello)
-//!     }
-//!
-//!     fn run(&self, job: &Job<NoOptions>, ctx: &Context) -> Result<Outcome> {
-//!         ctx.stdout(format!("hello from job {}\n", job.id))?;
-//!         Ok(Outcome::exited(0))
-//!     }
-//! }
-//! ```
+#![doc = include_str!("../README.md")]
 
 /// The C interface.
 pub mod abi;

@@ -37,7 +37,8 @@ fn tell(what: &str, found: Result<String, String>) -> bool {
     found.is_ok()
 }
 
-fn in_short(loaded: &Loaded) -> String {
+/// An executor in one line.
+pub(super) fn in_short(loaded: &Loaded) -> String {
     let description = &loaded.description;
     let can = loaded.capabilities;
     let abilities =

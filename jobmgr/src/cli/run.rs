@@ -27,16 +27,17 @@ use crate::worker::{self, Live, Tap, Worker};
 #[derive(Args)]
 pub(super) struct Run {
     /// The jobspec's name: jobspecs/NAME.toml
-    name: String,
+    pub(super) name: String,
     /// A parameter of the job; may be given many times
     #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
-    parameter: Vec<(String, String)>,
+    pub(super) parameter: Vec<(String, String)>,
     /// Where to save the files that the job leaves in its artifacts folder
     #[arg(long, value_name = "DIR")]
-    artifacts: Option<PathBuf>,
+    pub(super) artifacts: Option<PathBuf>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// A parameter as it is typed.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a parameter is written KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -53,7 +54,8 @@ pub(super) async fn run(what: Run) -> ExitCode {
     }
 }
 
-async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
+/// Runs a job with this configuration.
+pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
     let plugins = Plugins::new(&config.executors);

@@ -212,6 +212,13 @@ impl Plugins {
     }
 }
 
+/// The environment of a runner of a library: what every program needs, and these variables.
+pub fn environment(named: &[String]) -> Vec<(String, String)> {
+    let named = named.iter().map(String::as_str);
+    let names = ENVIRONMENT.into_iter().chain(named);
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}
+
 impl Entry {
     fn ready(&self, opened: Opened, shared: bool) -> Ready {
         let version = opened.runner.loaded.description.version.clone();
@@ -284,11 +291,6 @@ impl Entry {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let named = self.config.preserve_env_vars.iter().map(String::as_str);
-        ENVIRONMENT
-            .into_iter()
-            .chain(named)
-            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
-            .collect()
+        environment(&self.config.preserve_env_vars)
     }
 }
