@@ -89,6 +89,9 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     bar.finish_and_clear();
     let Some(job) = job else { return Ok(complain("stopped", 130)) };
     let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
+    for line in ended.executor_log.lines() {
+        say(stderr(), format_args!("jobmgr: executor: {line}"));
+    }
     if let Some(error) = &ended.error {
         say(stderr(), format_args!("jobmgr: {}: {error}", job.name));
     }

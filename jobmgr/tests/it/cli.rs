@@ -197,6 +197,7 @@ fn help_names_every_command_and_what_it_is_for() {
         "serve Serve the HTTP API",
         "run Run one job here and now",
         "check Look at configuration, jobspecs, database and store",
+        "plugin Write, check, list and try executors of your own",
         "schema Print the JSON Schema",
         "openapi Print the OpenAPI document",
         "Without a subcommand, jobmgr serves",

@@ -11,6 +11,9 @@ mod layers;
 mod lease_model;
 mod papers;
 mod path;
+// Shared libraries, gcc and /proc.
+#[cfg(target_os = "linux")]
+mod plugin_tools;
 mod printing;
 mod store;
 mod support;

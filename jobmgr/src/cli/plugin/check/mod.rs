@@ -48,6 +48,9 @@ pub(in crate::cli) struct Check {
     /// It is wrong if the executor can't recover jobs, or if that is not tried for want of a job
     #[arg(long)]
     recover: bool,
+    /// Try this point only, 1 to 16; may be given many times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    point: Vec<u8>,
 }
 
 /// How one point came out.
@@ -83,17 +86,20 @@ const POINTS: [&str; 16] = [
     "build",
 ];
 
-/// The lines that were told.
-#[derive(Default)]
+/// The lines that are told.
 struct Report {
-    told: usize,
+    /// Empty: all.
+    points: Vec<u8>,
     wrong: usize,
 }
 
 impl Report {
-    fn tell(&mut self, verdict: Verdict) {
-        let name = POINTS.get(self.told).copied().unwrap_or_default();
-        self.told += 1;
+    fn wants(&self, point: u8) -> bool {
+        self.points.is_empty() || self.points.contains(&point)
+    }
+
+    fn tell(&mut self, point: u8, verdict: Verdict) {
+        let name = POINTS.get(usize::from(point) - 1).copied().unwrap_or_default();
         let (word, why) = match verdict {
             Verdict::Good(why) => ("ok     ", why),
             Verdict::Note(why) => ("note   ", why),
@@ -103,7 +109,7 @@ impl Report {
                 ("WRONG  ", why)
             }
         };
-        say(stdout(), format_args!("{word} {:>2} {name}: {why}", self.told));
+        say(stdout(), format_args!("{word} {point:>2} {name}: {why}"));
     }
 }
 
@@ -114,40 +120,56 @@ pub(super) async fn check(what: Check) -> ExitCode {
         Err(why) => return complain(&why, BAD_CONFIG),
     };
     crate::worker::platform::adopt_orphans();
-    let mut report = Report::default();
+    let mut report = Report { points: what.point, wrong: 0 };
     points(&subject, &mut report).await;
     if report.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Tries one point and tells how it came out, where it is wanted.
+macro_rules! point {
+    ($report:ident, $number:literal, $verdict:expr) => {
+        if $report.wants($number) {
+            let verdict = $verdict;
+            $report.tell($number, verdict);
+        }
+    };
 }
 
 async fn points(subject: &Subject, report: &mut Report) {
     let about = match telling::opens(subject).await {
         Ok((verdict, about)) => {
-            report.tell(verdict);
+            point!(report, 1, verdict);
             about
         }
         Err(why) => {
-            report.tell(Verdict::Wrong(why));
-            report.tell(file::exports(&subject.path));
-            for _ in 2..POINTS.len() {
-                report.tell(Verdict::Skipped("it can't be opened".into()));
+            // Without this there is no other one.
+            report.tell(1, Verdict::Wrong(why));
+            point!(report, 2, file::exports(&subject.path));
+            for number in (3..=16).filter(|number| report.wants(*number)).collect::<Vec<u8>>() {
+                report.tell(number, Verdict::Skipped("it can't be opened".into()));
             }
             return;
         }
     };
-    report.tell(file::exports(&subject.path));
-    report.tell(telling::same(subject, &about).await);
-    report.tell(telling::quiet(subject).await);
-    report.tell(options::odd(subject, &about).await);
-    let (verdict, reference) = jobs::one(subject, &about).await;
-    report.tell(verdict);
-    report.tell(jobs::cancel(subject, &about).await);
-    report.tell(recovery::detach(subject, &about, reference.as_ref()).await);
-    report.tell(recovery::before_checkpoint(subject, &about, reference.as_ref()).await);
-    report.tell(recovery::middle(subject, &about, reference.as_ref()).await);
-    report.tell(recovery::foreign(subject, &about).await);
-    report.tell(jobs::cleanup(subject, &about).await);
-    report.tell(jobs::eight(subject, &about, reference.as_ref()).await);
-    report.tell(lasting::calls(subject).await);
-    report.tell(lasting::tables(subject, reference.as_ref()).await);
-    report.tell(telling::build(&about));
+    point!(report, 2, file::exports(&subject.path));
+    point!(report, 3, telling::same(subject, &about).await);
+    point!(report, 4, telling::quiet(subject).await);
+    point!(report, 5, options::odd(subject, &about).await);
+    let mut reference = None;
+    if [6, 8, 9, 10, 13, 15].into_iter().any(|number| report.wants(number)) {
+        let (verdict, ran) = jobs::one(subject, &about).await;
+        reference = ran;
+        point!(report, 6, verdict);
+    }
+    let reference = reference.as_ref();
+    point!(report, 7, jobs::cancel(subject, &about).await);
+    point!(report, 8, recovery::detach(subject, &about, reference).await);
+    point!(report, 9, recovery::before_checkpoint(subject, &about, reference).await);
+    point!(report, 10, recovery::middle(subject, &about, reference).await);
+    point!(report, 11, recovery::foreign(subject, &about).await);
+    point!(report, 12, jobs::cleanup(subject, &about).await);
+    point!(report, 13, jobs::eight(subject, &about, reference).await);
+    point!(report, 14, lasting::calls(subject).await);
+    point!(report, 15, lasting::tables(subject, reference).await);
+    point!(report, 16, telling::build(&about));
 }
