@@ -21,6 +21,9 @@ mod adoption;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;
+// Users, control groups, Landlock.
+#[cfg(target_os = "linux")]
+mod confined;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
