@@ -100,7 +100,9 @@ pub fn end_descendants(deadline: Duration) -> bool {
 /// that was about to start can't slip through.
 pub fn close(deadline: Duration) -> bool {
     platform::close();
-    platform::end_descendants(deadline)
+    let gone = platform::end_descendants(deadline);
+    platform::clear();
+    gone
 }
 
 fn reason(why: Stop) -> KillReason {

@@ -40,6 +40,12 @@ pub fn close() {
     lock().closed = true;
 }
 
+/// Removes the job's control group, if nobody has yet.
+pub fn clear() {
+    let (group, _) = lock().take_group();
+    drop(group);
+}
+
 /// A process that has just been started.
 pub struct Started {
     pub pidfd: OwnedFd,

@@ -15,6 +15,6 @@ mod watch;
 
 pub use confine::{abilities, check_options, launch};
 pub use descendants::end_descendants;
-pub use leader::close;
+pub use leader::{clear, close};
 pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, open_untrusted, spellings};
 pub use watch::run;

@@ -29,6 +29,9 @@ pub fn close() {
     lock().closed = true;
 }
 
+/// Nothing to do: a Job Object goes with this process.
+pub fn clear() {}
+
 /// Ends the running job, if there is one; see [`crate::end_descendants`].
 pub fn end_descendants(deadline: Duration) -> bool {
     let object = lock().object.clone();

@@ -142,21 +142,23 @@ fn remove(path: &Path) -> bool {
 /// Kills all that is in a group and below it.
 fn kill(path: &Path) {
     // Version 2, from Linux 5.14.
-    if File::options().write(true).open(path.join("cgroup.kill")).and_then(|mut file| file.write_all(b"1")).is_ok() {
+    if put(path, "cgroup.kill", "1") {
         return;
     }
-    // What stands still has no children meanwhile; SIGKILL works when it goes on.
-    let freezer = path.join("freezer.state");
-    let frozen = freezer.exists() && fs::write(&freezer, "FROZEN").is_ok();
+    // Nobody has children from now on. Better than to freeze them: nothing hangs if this process dies here.
+    put(path, "pids.max", "0");
     for child in children(path) {
         kill(&child);
     }
     for pid in processes(path) {
         kill_member(path, pid);
     }
-    if frozen {
-        let _ = fs::write(&freezer, "THAWED");
-    }
+}
+
+/// Writes to one of a group's files; whether there is such a file, and it took that.
+fn put(path: &Path, file: &str, text: &str) -> bool {
+    let opened = File::options().write(true).truncate(true).open(path.join(file));
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).is_ok()
 }
 
 fn children(path: &Path) -> Vec<PathBuf> {

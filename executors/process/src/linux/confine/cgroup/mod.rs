@@ -112,9 +112,9 @@ impl Group {
         if group.folders.is_empty() {
             return (None, unmet);
         }
-        // Only to end it: version 2 can do that in any folder.
+        // Where it is ended: version 2 can do that in any folder, version 1 here at its best.
         if group.folders.iter().all(|folder| folder.version() == Version::One)
-            && let Ok(place) = places.place("freezer")
+            && let Ok(place) = places.place("pids")
         {
             let _ = group.folder(&place, key);
         }
@@ -157,7 +157,7 @@ impl Group {
 
     /// Kills all that is in it. What is born meanwhile may be missed once, not twice.
     pub fn kill(&self) {
-        // Version 2 needs one write; of version 1, the freezer's folder is the last.
+        // Version 2 needs one write; of version 1, the folder for processes is the last.
         if let Some(folder) = self.folders.iter().find(|folder| folder.version() == Version::Two) {
             return folder.kill();
         }

@@ -70,12 +70,13 @@ impl Places {
         let Some((own, top)) = &self.two else {
             return Err("no control groups are mounted here".into());
         };
-        if !has(own, "cgroup.controllers", controller) {
-            return Err(format!("{} has no controller '{controller}'", own.display()));
-        }
         let above = own.parent().filter(|above| own != top && is_delegated(above));
         let mut why = String::new();
         for parent in [Some(own.as_path()), above].into_iter().flatten() {
+            if !has(parent, "cgroup.controllers", controller) {
+                why = format!("{} has no controller '{controller}'", parent.display());
+                continue;
+            }
             match hand_down(parent, controller) {
                 Ok(()) => return Ok(Place { parent: parent.to_owned(), version: Version::Two }),
                 Err(error) => {

@@ -92,12 +92,14 @@ fn what_is_missing_is_named_with_its_limit() {
 fn a_group_that_hands_nothing_down_is_left_for_a_delegated_one_above() {
     let machine = Machine::new(TWO, OWN_TWO);
     let unit = "sys/fs/cgroup/system.slice/jobmgr.service";
-    machine.write(&format!("{unit}/main/cgroup.controllers"), "memory pids cpu\n");
+    machine.write(&format!("{unit}/cgroup.controllers"), "memory pids cpu\n");
+    machine.write(&format!("{unit}/cgroup.subtree_control"), "pids\n");
+    // As systemd leaves it: nothing is handed down yet.
+    machine.write(&format!("{unit}/main/cgroup.controllers"), "pids\n");
     // A folder in its place can't be written, as with processes inside.
     fs::create_dir(machine.path(&format!("{unit}/main/cgroup.subtree_control"))).unwrap();
-    machine.write(&format!("{unit}/cgroup.subtree_control"), "memory pids cpu\n");
-    let refused = machine.places().place("memory").unwrap_err();
-    assert!(refused.starts_with("controller 'memory' of ") && refused.contains("/main: "), "{refused}");
+    let refused = machine.places().place("pids").unwrap_err();
+    assert!(refused.starts_with("controller 'pids' of ") && refused.contains("/main: "), "{refused}");
     let flags = rustix::fs::XattrFlags::empty();
     if let Err(errno) = rustix::fs::setxattr(machine.path(unit), "user.delegate", b"1", flags) {
         assert!(std::env::var("CI").is_err(), "the temporary directory takes no attributes: {errno}");
@@ -106,27 +108,30 @@ fn a_group_that_hands_nothing_down_is_left_for_a_delegated_one_above() {
     }
     let place = machine.places().place("memory").unwrap();
     assert_eq!(place, Place { parent: machine.path(unit), version: Version::Two });
+    assert_eq!(machine.read(&format!("{unit}/cgroup.subtree_control")), "+memory");
 }
 
 const ONE: &str = "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
                    35 31 0:32 /docker/c1 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                   36 31 0:33 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
+                   36 31 0:33 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
 
 #[test]
 fn version_one_has_a_folder_for_each_controller() {
-    let own = "4:cpu,cpuacct:/\n3:memory:/docker/c1/inner\n2:freezer:/docker/c1\n1:name=systemd:/x\n0::/\n";
+    let own = "4:cpu,cpuacct:/\n3:memory:/docker/c1/inner\n2:pids:/docker/c1\n1:name=systemd:/x\n0::/\n";
     let machine = Machine::new(ONE, own);
-    for folder in ["cpu,cpuacct", "memory/inner", "freezer/docker/c1", "unified"] {
+    for folder in ["cpu,cpuacct", "memory/inner", "pids/docker/c1", "unified"] {
         machine.write(&format!("sys/fs/cgroup/{folder}/tasks"), "");
     }
     machine.write("sys/fs/cgroup/unified/cgroup.controllers", "hugetlb\n");
     let (group, unmet) = Group::within(&machine.places(), "j", &needs());
     let group = group.unwrap();
     let base = |path: &str| machine.path(&format!("sys/fs/cgroup/{path}/jobmgr-j"));
-    assert_eq!(group.folders(), [base("memory/inner"), base("cpu,cpuacct"), base("freezer/docker/c1")]);
-    assert_eq!(unmet.len(), 1, "{unmet:?}");
-    assert!(unmet[0].limit == "Pids" && unmet[0].why.ends_with("unified has no controller 'pids'"), "{unmet:?}");
+    assert_eq!(group.folders(), [base("memory/inner"), base("cpu,cpuacct"), base("pids/docker/c1")]);
+    assert_eq!(unmet, []);
+    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-j/pids.max"), "20");
+    group.kill();
+    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-j/pids.max"), "0");
     assert_eq!(machine.read("sys/fs/cgroup/memory/inner/jobmgr-j/memory.limit_in_bytes"), "67108864");
     assert_eq!(machine.read("sys/fs/cgroup/cpu,cpuacct/jobmgr-j/cpu.cfs_quota_us"), "150000");
     machine.write("sys/fs/cgroup/memory/inner/jobmgr-j/memory.oom_control", "oom_kill_disable 0\noom_kill 3\n");
