@@ -7,6 +7,7 @@ use super::say;
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
+use crate::runner::plugin::{Loaded, Plugins};
 use crate::runner::{abilities, executors};
 use crate::store::{Inspection, Original, Store};
 
@@ -18,8 +19,12 @@ pub(super) async fn check() -> ExitCode {
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
     let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
-    sound &= jobspecs(&config);
     sound &= tell("executor process", Ok(process()));
+    let plugins = Plugins::new(&config.executors);
+    for (name, found) in plugins.look().await {
+        sound &= tell(&format!("executor {name}"), found.map(|loaded| in_short(&loaded)));
+    }
+    sound &= jobspecs(&config, &plugins);
     sound &= tell("database", database(&config).await);
     sound &= tell("store", store(&config).await);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -33,8 +38,18 @@ fn tell(what: &str, found: Result<String, String>) -> bool {
     found.is_ok()
 }
 
-fn jobspecs(config: &Config) -> bool {
-    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
+fn in_short(loaded: &Loaded) -> String {
+    let description = &loaded.description;
+    let can = loaded.capabilities;
+    let abilities =
+        [(can.recover, "can recover"), (can.cleanup, "cleans up"), (can.concurrent, "runs several at once")];
+    let abilities: Vec<&str> = abilities.into_iter().filter(|(can, _)| *can).map(|(_, what)| what).collect();
+    let abilities = if abilities.is_empty() { "runs one job at a time".to_owned() } else { abilities.join(", ") };
+    format!("{} {}, ABI {}.{}, {abilities}", description.name, description.version, loaded.abi.0, loaded.abi.1)
+}
+
+fn jobspecs(config: &Config, plugins: &Plugins) -> bool {
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(plugins));
     let listed = jobspecs.list();
     if listed.is_empty() {
         let folder = jobspecs.folder().display();

@@ -83,7 +83,11 @@ enum Command {
     Openapi,
     /// The process in which jobs run; jobmgr starts it by itself
     #[command(hide = true)]
-    Runner,
+    Runner {
+        /// For a library
+        #[arg(long)]
+        plugin: bool,
+    },
 }
 
 /// The whole program.
@@ -92,7 +96,8 @@ pub fn main() -> ExitCode {
     crate::runner::launch();
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
-        Command::Runner => crate::runner::main(),
+        Command::Runner { plugin: false } => crate::runner::main(),
+        Command::Runner { plugin: true } => crate::runner::plugin::main(),
         Command::Schema(what) => schema::print(&what),
         Command::Openapi => openapi::print(),
         Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),

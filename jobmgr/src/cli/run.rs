@@ -19,6 +19,7 @@ use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Statu
 use crate::domain::jobspec::Jobspec;
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
+use crate::runner::plugin::Plugins;
 use crate::store::Store;
 use crate::worker::{self, Live, Tap, Worker};
 
@@ -55,7 +56,9 @@ pub(super) async fn run(what: Run) -> ExitCode {
 async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
-    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
+    let plugins = Plugins::new(&config.executors);
+    plugins.introduce().await;
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
     let parameters: Parameters = what.parameter.into_iter().collect();
     declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;
@@ -67,6 +70,7 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
         store: store.clone(),
         blobs: blobs.clone(),
         jobspecs,
+        plugins,
         config: Arc::new(config::Worker { concurrency: 1, ..config.worker }),
         tap: Some(show(bar.clone())),
     };

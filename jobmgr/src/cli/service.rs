@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::jobspecs::Jobspecs;
 use crate::keep::Keeper;
 use crate::runner::executors;
+use crate::runner::plugin::Plugins;
 use crate::store::Store;
 use crate::worker::{Parts, Worker};
 
@@ -24,9 +25,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
-    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check);
-    check_store(&blobs).await?;
-    Ok(Parts { store, blobs, jobspecs, config: Arc::new(config.worker.clone()), tap: None })
+    let plugins = Plugins::new(&config.executors);
+    let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
+    tokio::join!(check_store(&blobs), plugins.introduce()).0?;
+    Ok(Parts { store, blobs, jobspecs, plugins, config: Arc::new(config.worker.clone()), tap: None })
 }
 
 /// Who removes what has been kept for long enough.

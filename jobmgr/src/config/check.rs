@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Config, Retention, Server, Worker, database};
 use crate::domain::duration::GoDuration;
+use crate::domain::jobspec::DEFAULT_EXECUTOR;
 use crate::domain::labels;
 use crate::domain::settings::{Document, Mistake};
 
@@ -25,7 +26,30 @@ pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mis
         retention(&config.retention),
     ];
     let wrong = checks.into_iter().find_map(Result::err);
-    wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))
+    wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))?;
+    executors(config).map_err(|(path, text)| document.mistake(&path, text))
+}
+
+fn executors(config: &Config) -> Result<(), (String, String)> {
+    for (name, executor) in &config.executors {
+        let at = |key: &str| format!("Executors.{name}{key}");
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+            return Err((
+                at(""),
+                format!("'{}' can't be an executor's name; use letters, digits, - and _", name.escape_debug()),
+            ));
+        }
+        if name == DEFAULT_EXECUTOR {
+            return Err((at(""), format!("'{name}' is the executor that is built in; give yours another name")));
+        }
+        if executor.plugin.as_os_str().is_empty() {
+            return Err((at(".Plugin"), "'Plugin' is empty; it names the library's file".to_owned()));
+        }
+        if executor.concurrency.is_some_and(|count| !(1..=10_000).contains(&count)) {
+            return Err((at(".Concurrency"), "'Concurrency' must be 1 to 10000".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn server(server: &Server) -> Result<(), Wrong> {

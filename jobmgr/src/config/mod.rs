@@ -44,6 +44,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// Executors in libraries, by the names by which jobspecs select them.
+    pub executors: BTreeMap<String, Executor>,
 }
 
 /// `[Server]`
@@ -268,6 +270,29 @@ impl Default for Retention {
         let hour = Duration::from_secs(3600);
         Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
     }
+}
+
+/// `[Executors.NAME]`
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Executor {
+    /// The library's file; libNAME.so, NAME.dll or just NAME, as the platform calls it.
+    pub plugin: PathBuf,
+    /// How many jobs an executor that runs several at once runs, beside the worker's slots; default 100.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub concurrency: Option<usize>,
+    /// How much memory the process may have in which the library runs, in bytes or as "1GiB"; default any.
+    #[serde(default, with = "values::optional_size")]
+    #[schemars(with = "Option<Size>")]
+    pub memory: Option<u64>,
+    /// Variables of the server that this process gets too.
+    #[serde(default)]
+    pub preserve_env_vars: Vec<String>,
+    /// What the executor itself wants to know; each has its own keys.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub config: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The JSON Schema of `config.toml`, for editors.

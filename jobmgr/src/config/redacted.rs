@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Aws, Database, Storage};
+use super::{Aws, Database, Executor, Storage};
 
 /// Stands for a value that is there.
 const HIDDEN: &str = "***";
@@ -31,6 +31,13 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<_> = self.options.keys().collect();
         f.debug_struct("Storage").field("url", &scheme(self.url.as_ref())).field("options", &options).finish()
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config: Vec<_> = self.config.keys().collect();
+        f.debug_struct("Executor").field("plugin", &self.plugin).field("config", &config).finish_non_exhaustive()
     }
 }
 

@@ -206,6 +206,8 @@ pub struct Job {
     pub cancel_asked_ms: Option<i64>,
     /// The id of the worker that has it, or had it last.
     pub worker: Option<String>,
+    /// Which library's executor its last attempt was given to; `None`: one of jobmgr's own.
+    pub executor: Option<serde_json::Value>,
     /// How far it says that it is.
     pub progress: Option<Progress>,
     /// What it left, once it has ended.
@@ -242,6 +244,8 @@ pub struct Ended {
     pub artifacts: Vec<Artifact>,
     /// Files in `artifacts/` that were not taken.
     pub skipped: Vec<Skipped>,
+    /// What the executor had to say for itself.
+    pub executor_log: String,
 }
 
 /// A kept stream of output.
@@ -355,6 +359,8 @@ pub struct Attempt {
     pub stdout: Log,
     /// The end of what it wrote to standard error.
     pub stderr: Log,
+    /// Which library's executor ran it: its name, version and sha256; `None`: one of jobmgr's own.
+    pub executor: Option<serde_json::Value>,
 }
 
 /// Why a job goes on after an attempt.

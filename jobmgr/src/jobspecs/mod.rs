@@ -36,8 +36,18 @@ type Answer = Result<Arc<Jobspec>, String>;
 #[derive(Debug, Clone)]
 pub struct Jobspecs {
     dir: Arc<Path>,
-    check: ExecutorCheck,
+    check: Check,
     known: Arc<RwLock<HashMap<String, Known>>>,
+}
+
+/// Knows the executors.
+#[derive(Clone)]
+struct Check(Arc<ExecutorCheck>);
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Check")
+    }
 }
 
 /// What a file said, and how it looked then.
@@ -71,12 +81,12 @@ impl Looks {
 impl Jobspecs {
     /// The jobspecs in `dir`, which need not exist yet, whatever executors they name.
     pub fn new(dir: PathBuf) -> Self {
-        Self::checked(dir, |_, _| Ok(()))
+        Self::checked(dir, Arc::new(|_: &str, _: &serde_json::Value| Ok(())))
     }
 
     /// The jobspecs in `dir`, which need not exist yet; one whose executor or options `check` refuses is a mistake.
-    pub fn checked(dir: PathBuf, check: ExecutorCheck) -> Self {
-        Self { dir: dir.into(), check, known: Arc::default() }
+    pub fn checked(dir: PathBuf, check: Arc<ExecutorCheck>) -> Self {
+        Self { dir: dir.into(), check: Check(check), known: Arc::default() }
     }
 
     /// The folder that they are in.
@@ -97,7 +107,7 @@ impl Jobspecs {
         if let Some(answer) = looks.as_ref().ok().and_then(|looks| self.known(name, looks)) {
             return answer;
         }
-        let (looks, answer) = match looks.and_then(|_| read::file(&path, self.check)) {
+        let (looks, answer) = match looks.and_then(|_| read::file(&path, &*self.check.0)) {
             Ok(read) => read,
             Err(error) => {
                 self.forget(name);

@@ -11,7 +11,7 @@ use crate::domain::settings::{Mistake, Place};
 const MAX_SIZE: u64 = 1 << 20;
 
 /// Reads the file: how it looked before, and its jobspec or what is wrong with it.
-pub(super) fn file(path: &Path, check: ExecutorCheck) -> io::Result<(Looks, Result<Jobspec, String>)> {
+pub(super) fn file(path: &Path, check: &ExecutorCheck) -> io::Result<(Looks, Result<Jobspec, String>)> {
     let file = platform::open(path)?;
     let metadata = file.metadata()?;
     // Taken first: what changes while it is read looks different afterwards.
@@ -27,7 +27,7 @@ pub(super) fn file(path: &Path, check: ExecutorCheck) -> io::Result<(Looks, Resu
     Ok((looks, parse(&bytes, check).map_err(|mistake| mistake.to_string())))
 }
 
-fn parse(bytes: &[u8], check: ExecutorCheck) -> Result<Jobspec, Mistake> {
+fn parse(bytes: &[u8], check: &ExecutorCheck) -> Result<Jobspec, Mistake> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Jobspec::parse_checked(text, check),
         Err(error) => {

@@ -1,8 +1,13 @@
 //! The executors that this binary has.
 
+use std::sync::Arc;
+
 use jobmgr_executor_process::Process;
 use jobmgr_plugin_api::{Context, Error, Executor, Job, Outcome, Result};
 use serde_json::Value;
+
+use super::plugin::Plugins;
+use crate::domain::jobspec::ExecutorCheck;
 
 /// The names by which a jobspec may select an executor.
 pub const NAMES: [&str; 1] = [Process::NAME];
@@ -11,20 +16,21 @@ pub const NAMES: [&str; 1] = [Process::NAME];
 pub(super) fn run(name: &str, job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
     match name {
         Process::NAME => with::<Process>(job, ctx),
-        _ => Err(Error::invalid(format!("'Executor': {}", unknown(name)))),
+        _ => Err(Error::invalid(format!("'Executor': {}", unknown(name, &NAMES)))),
     }
 }
 
-/// Whether there is such an executor, and takes these options: the [check](crate::domain::jobspec::ExecutorCheck) of
-/// jobspecs.
-///
-/// # Errors
-/// The key of the jobspec that is wrong, and what is wrong with it.
-pub fn check(name: &str, options: &Value) -> Result<(), (&'static str, String)> {
-    match name {
-        Process::NAME => examine::<Process>(options).map_err(|why| ("Options", why)),
-        _ => Err(("Executor", unknown(name))),
-    }
+/// Whether there is such an executor, and takes these options: the [check](ExecutorCheck) of jobspecs.
+pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
+    let plugins = plugins.clone();
+    Arc::new(move |name, options| match name {
+        Process::NAME => examine::<Process>(options).map_err(|why| ("Options".to_owned(), why)),
+        _ if plugins.has(name) => plugins.check(name, options),
+        _ => {
+            let known: Vec<&str> = NAMES.into_iter().chain(plugins.names()).collect();
+            Err(("Executor".to_owned(), unknown(name, &known)))
+        }
+    })
 }
 
 /// Whether an executor takes these options, as far as it can say without a job.
@@ -38,8 +44,8 @@ fn make<E: Executor>() -> Result<E> {
     E::new(config.map_err(|error| Error::invalid(error.to_string()))?)
 }
 
-fn unknown(name: &str) -> String {
-    format!("there is no executor '{name}'; this jobmgr has: {}", NAMES.join(", "))
+fn unknown(name: &str, known: &[&str]) -> String {
+    format!("there is no executor '{name}'; this jobmgr has: {}", known.join(", "))
 }
 
 fn parse<E: Executor>(options: &Value) -> Result<E::Options, String> {
@@ -62,7 +68,9 @@ mod tests {
     use crate::domain::jobspec::Jobspec;
 
     fn mistake(lines: &str) -> String {
-        Jobspec::parse_checked(&format!("Command = 'x'\n{lines}"), check).unwrap_err().to_string()
+        Jobspec::parse_checked(&format!("Command = 'x'\n{lines}"), &*check(&Plugins::default()))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -89,6 +97,9 @@ mod tests {
         for (lines, expected) in table {
             assert_eq!(mistake(lines), expected, "{lines}");
         }
-        assert!(Jobspec::parse_checked("Command = 'x'\nOptions = { AllowBatch = true }", check).is_ok());
+        assert!(
+            Jobspec::parse_checked("Command = 'x'\nOptions = { AllowBatch = true }", &*check(&Plugins::default()))
+                .is_ok()
+        );
     }
 }

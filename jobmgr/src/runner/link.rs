@@ -29,8 +29,14 @@ pub enum Said {
     Stdout(bytes::Bytes),
     /// Bytes of standard error.
     Stderr(bytes::Bytes),
+    /// What the executor says for itself.
+    Executor(bytes::Bytes),
     /// Progress or a warning.
     Event(Event),
+    /// A handle to keep; is answered.
+    Checkpoint(bytes::Bytes),
+    /// A method, and what it takes; is answered.
+    Request(String, serde_json::Value),
     /// The end; the runner can take the next job.
     Done(Result<Outcome, Failure>),
 }
@@ -47,6 +53,12 @@ pub enum Failure {
     /// The executor could not do it now.
     #[error("{0}")]
     Retry(String),
+    /// The executor left the job running, or can't say more: it was asked to stop.
+    #[error("{0}")]
+    Stopped(String),
+    /// The executor can't find a job any more that it had begun.
+    #[error("{0}")]
+    Lost(String),
     /// The runner died.
     #[error("{0}")]
     Died(String),
@@ -65,7 +77,7 @@ impl Runner {
     /// # Errors
     /// When no process can be started.
     pub async fn start() -> io::Result<Runner> {
-        let (process, input, out) = platform::start_runner()?;
+        let platform::Started { process, input, out, .. } = platform::start_runner(platform::Kind::Own)?;
         let mut runner = Runner { process, frames: Frames::new(input), out, job: 0 };
         match tokio::time::timeout(START, runner.frames.next()).await {
             Ok(Ok(Some(Frame { kind: Type::Ready, payload, .. }))) if payload == env!("CARGO_PKG_VERSION") => {
@@ -128,16 +140,20 @@ impl Runner {
     }
 }
 
-fn understand(frame: Frame) -> Said {
+pub(super) fn understand(frame: Frame) -> Said {
     let mut payload = frame.payload;
     let broken = |what: &str| Said::Done(Err(Failure::Died(format!("the line to the runner is broken: {what}"))));
     match frame.kind {
         Type::Log if !payload.is_empty() => match payload.split_to(1)[0] {
             1 => Said::Stdout(payload),
-            _ => Said::Stderr(payload),
+            2 => Said::Stderr(payload),
+            _ => Said::Executor(payload),
         },
         Type::Event => serde_json::from_slice(&payload)
             .map_or_else(|_| broken("an event"), |json| Said::Event(Event::from_json(json))),
+        Type::Checkpoint => Said::Checkpoint(payload),
+        Type::Request => serde_json::from_slice(&payload)
+            .map_or_else(|_| broken("a request"), |(method, json)| Said::Request(method, json)),
         Type::Done if !payload.is_empty() => {
             let status = payload.split_to(1)[0];
             let text = || String::from_utf8_lossy(&payload).into_owned();
@@ -148,6 +164,8 @@ fn understand(frame: Frame) -> Said {
                 },
                 1 => Said::Done(Err(Failure::Invalid(text()))),
                 3 => Said::Done(Err(Failure::Retry(text()))),
+                5 => Said::Done(Err(Failure::Stopped(text()))),
+                7 => Said::Done(Err(Failure::Lost(text()))),
                 _ => Said::Done(Err(Failure::Executor(text()))),
             }
         }

@@ -13,9 +13,9 @@ pub mod executors;
 mod host;
 /// The worker's end.
 mod link;
-#[cfg_attr(unix, path = "platform/unix.rs")]
-#[cfg_attr(windows, path = "platform/windows.rs")]
 pub(crate) mod platform;
+/// Executors in libraries of their own.
+pub mod plugin;
 /// Frames.
 mod wire;
 

@@ -15,23 +15,39 @@ pub(super) const MAX: usize = 16 << 20;
 /// What a frame says. Worker to runner: below 32; runner to worker: the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
+    /// JSON of [`super::plugin::Load`].
+    Load = 1,
+    /// The length of the JSON of a [`super::plugin::Work`], that JSON, and what the function takes.
+    Call = 2,
     /// JSON of [`super::Request`].
     Run = 3,
-    /// One byte: 1 cancel, 3 timeout.
+    /// One byte: 1 cancel, 2 detach, 3 timeout.
     Stop = 6,
+    /// Four bytes of status, then JSON or a text: the answer to a checkpoint or a request.
+    Reply = 8,
     /// The runner is ready; its version as text.
     Ready = 32,
-    /// One byte: 1 stdout, 2 stderr; then what was written.
+    /// One byte: 1 stdout, 2 stderr, 3 the executor's own; then what was written.
     Log = 33,
     /// JSON of an `Event`.
     Event = 34,
-    /// One byte of status, then JSON: an `Outcome` or a text.
+    /// A handle; answered.
+    Checkpoint = 35,
+    /// JSON of a method and what it takes; answered.
+    Request = 36,
+    /// One byte of status, then JSON of an `Outcome`, or a text.
     Done = 37,
+    /// JSON of [`super::plugin::Loaded`].
+    Loaded = 38,
 }
+
+/// What every error about frames begins with.
+pub(super) const BROKEN: &str = "the line to the runner is broken: ";
 
 impl Type {
     fn from_byte(byte: u8) -> io::Result<Type> {
-        [Type::Run, Type::Stop, Type::Ready, Type::Log, Type::Event, Type::Done]
+        use Type::{Call, Checkpoint, Done, Event, Load, Loaded, Log, Ready, Reply, Request, Run, Stop};
+        [Load, Call, Run, Stop, Reply, Ready, Log, Event, Checkpoint, Request, Done, Loaded]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
             .ok_or_else(|| broken(&format!("frame of type {byte}")))
@@ -39,7 +55,7 @@ impl Type {
 }
 
 fn broken(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the line to the runner is broken: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("{BROKEN}{what}"))
 }
 
 /// One message.
@@ -63,7 +79,7 @@ fn header(kind: Type, job: u32, length: usize) -> [u8; HEADER] {
 fn parse(header: &[u8]) -> io::Result<(Type, u32, usize)> {
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if header[..2] != MAGIC.to_le_bytes() {
-        return Err(broken(&format!("not a frame: {:?}", &header[..4])));
+        return Err(broken(&format!("not a frame: {:x?}", &header[..4])));
     }
     let length = word(8) as usize;
     if length > MAX {

@@ -8,7 +8,7 @@ use super::dialect::{ROWS, Text};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Held, Renewal, chunks, keep, logs, millis, sweep, workers};
+use super::{Held, Renewal, chunks, dispatch, keep, logs, millis, sweep, workers};
 use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -26,6 +26,13 @@ pub(super) async fn apply(
         Op::Release { claim, delay } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
             done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+        }
+        Op::Leave(claim) => {
+            done.moved = held(connection, statements, &statements.leave, (claim.id, claim.epoch)).await?;
+            if done.moved == 0 {
+                let query = statements.query(&statements.release).bind(0_i64);
+                done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+            }
         }
         Op::Retry { claim, failure, delay } => {
             let query = statements.query(&statements.retry).bind(millis(*delay));
@@ -46,6 +53,7 @@ pub(super) async fn apply(
         Op::Crashed { .. } | Op::Sweep | Op::Bury { .. } | Op::FailQueued { .. } => {
             done.swept = sweep::apply(connection, statements, op).await?;
         }
+        Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
         Op::Keep(write) => done.moved = keep::apply(connection, statements, write).await?,
     }
@@ -108,7 +116,7 @@ pub(super) fn bind_finish(values: &mut AnyArguments, claim: &Claim, finish: &Fin
     values.add(logs::to_column(&ended.stdout)).map_err(sqlx::Error::Encode)?;
     values.add(logs::to_column(&ended.stderr)).map_err(sqlx::Error::Encode)?;
     values.add(ended.output.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
-    values.add(logs::notes_to_column(&ended.warnings, &ended.skipped)).map_err(sqlx::Error::Encode)?;
+    values.add(logs::notes_to_column(&logs::Notes::of(ended))).map_err(sqlx::Error::Encode)?;
     values.add(count).map_err(sqlx::Error::Encode)?;
     values.add(claim.id).map_err(sqlx::Error::Encode)?;
     values.add(claim.epoch).map_err(sqlx::Error::Encode)
@@ -202,7 +210,8 @@ pub(super) async fn note(
         .bind(failure.and_then(|failure| failure.exit_code))
         .bind(failure.and_then(|failure| failure.signal))
         .bind(failure.and_then(|failure| logs::to_column(&failure.stdout)))
-        .bind(failure.and_then(|failure| logs::to_column(&failure.stderr)));
+        .bind(failure.and_then(|failure| logs::to_column(&failure.stderr)))
+        .bind(past.id);
     query.execute(connection).await.map(drop)
 }
 

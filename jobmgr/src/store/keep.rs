@@ -352,10 +352,10 @@ async fn mention(connection: &mut AnyConnection, statements: &Statements, job: J
     let query = statements.query(&statements.keep.notes).bind(job);
     let Some(row) = query.fetch_optional(&mut *connection).await?.filter(|_| stripped > 0) else { return Ok(stripped) };
     // Notes that nobody can read stay as they are.
-    let Ok((mut warnings, skipped)) = logs::notes_from_column(row.try_get(0)?) else { return Ok(stripped) };
-    if warnings.iter().all(|warning| warning != why) {
-        warnings.push(why.to_owned());
-        let notes = logs::notes_to_column(&warnings, &skipped);
+    let Ok(mut notes) = logs::notes_from_column(row.try_get(0)?) else { return Ok(stripped) };
+    if notes.warnings.iter().all(|warning| warning != why) {
+        notes.warnings.push(why.to_owned());
+        let notes = logs::notes_to_column(&notes);
         statements.query(&statements.keep.set_notes).bind(notes).bind(job).execute(connection).await?;
     }
     Ok(stripped)

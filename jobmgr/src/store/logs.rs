@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::job::{Log, LogBody, Skipped};
+use crate::domain::job::{Ended, Log, LogBody, Skipped};
 
 #[derive(Serialize, Deserialize)]
 struct Column<'a> {
@@ -55,24 +55,31 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
-struct Notes {
-    warnings: Vec<String>,
-    skipped: Vec<Skipped>,
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) skipped: Vec<Skipped>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) executor_log: String,
+}
+
+impl Notes {
+    pub(super) fn of(ended: &Ended) -> Self {
+        let Ended { warnings, skipped, executor_log, .. } = ended;
+        Notes { warnings: warnings.clone(), skipped: skipped.clone(), executor_log: executor_log.clone() }
+    }
 }
 
 /// `None` where there is nothing to note.
-pub(super) fn notes_to_column(warnings: &[String], skipped: &[Skipped]) -> Option<String> {
-    if warnings.is_empty() && skipped.is_empty() {
+pub(super) fn notes_to_column(notes: &Notes) -> Option<String> {
+    if notes.warnings.is_empty() && notes.skipped.is_empty() && notes.executor_log.is_empty() {
         return None;
     }
-    serde_json::to_string(&Notes { warnings: warnings.to_vec(), skipped: skipped.to_vec() }).ok()
+    serde_json::to_string(notes).ok()
 }
 
-/// Warnings, and the files that were skipped.
-pub(super) fn notes_from_column(column: Option<String>) -> Result<(Vec<String>, Vec<Skipped>), String> {
-    let Some(column) = column else { return Ok(Default::default()) };
-    let notes: Notes = serde_json::from_str(&column).map_err(|error| error.to_string())?;
-    Ok((notes.warnings, notes.skipped))
+/// Warnings, the files that were skipped, and what the executor said.
+pub(super) fn notes_from_column(column: Option<String>) -> Result<Notes, String> {
+    column.map_or_else(|| Ok(Notes::default()), |text| serde_json::from_str(&text).map_err(|error| error.to_string()))
 }
 
 #[cfg(test)]

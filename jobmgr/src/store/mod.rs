@@ -15,6 +15,8 @@ mod chunks;
 mod claim;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
+/// What executors of libraries were given.
+mod dispatch;
 /// What can go wrong.
 mod error;
 /// On which kind of file system a database file lies.
@@ -54,6 +56,7 @@ use tokio::time::Instant;
 pub use backup::backup;
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
+pub use dispatch::{Dispatch, Leftover, Taken};
 pub use error::StoreError;
 pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
 pub use open::{Inspection, Original};
@@ -268,7 +271,16 @@ impl Store {
             created_ms: 0,
             worker: worker.to_owned(),
         };
-        self.release(&claim, Duration::ZERO).await
+        self.leave_job(&claim).await
+    }
+
+    /// Gives a job back whose lease this worker could not keep: queued again, or, where it runs elsewhere, left to
+    /// whoever takes it over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave_job(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.shared.writer.write(Op::Leave(claim.clone())).await.map(|done| done.moved > 0)
     }
 
     /// Queues a job again that failed, to be run after `delay`; counts as one of its retries. One whose end was asked
@@ -355,6 +367,11 @@ impl Store {
     /// Signals one waiter for every job that becomes runnable. A hint: it may be lost, so poll as well.
     pub fn work(&self) -> &Notify {
         &self.shared.wake.work
+    }
+
+    /// Tells everybody who waits, at once, that jobs became runnable. A hint, as [`work`](Self::work).
+    pub fn any_work(&self) -> &Notify {
+        &self.shared.wake.any
     }
 
     /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.

@@ -42,6 +42,7 @@ fn job_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Job, St
         finished_ms: row.try_get("finished_at")?,
         cancel_asked_ms: row.try_get("cancel_at")?,
         worker: row.try_get("worker")?,
+        executor: executor(row.try_get("executor")?),
         progress: row.try_get::<Option<String>, _>("progress")?.and_then(|text| progress_from(&text)),
         ended: if status.is_terminal() { Some(ended_from(row, artifacts, broken)?) } else { None },
     })
@@ -69,9 +70,10 @@ fn ended_from(
         output: output
             .map(|text| serde_json::from_str(&text).map_err(|error| broken("output", error.to_string())))
             .transpose()?,
-        warnings: notes.0,
+        warnings: notes.warnings,
         artifacts,
-        skipped: notes.1,
+        skipped: notes.skipped,
+        executor_log: notes.executor_log,
     })
 }
 
@@ -137,6 +139,11 @@ pub(super) async fn attempts(
     rows.iter().map(|row| attempt_from(row, id)).collect()
 }
 
+/// Which library it ran with.
+fn executor(column: Option<String>) -> Option<serde_json::Value> {
+    column.and_then(|text| serde_json::from_str(&text).ok())
+}
+
 fn attempt_from(row: &AnyRow, id: JobId) -> Result<Attempt, StoreError> {
     let broken = |why: String| StoreError::Failed(format!("job {id}: attempts: {why}"));
     let word: String = row.try_get(1)?;
@@ -153,6 +160,7 @@ fn attempt_from(row: &AnyRow, id: JobId) -> Result<Attempt, StoreError> {
         signal: row.try_get(8)?,
         stdout: logs::from_column(row.try_get(9)?).map_err(broken)?,
         stderr: logs::from_column(row.try_get(10)?).map_err(broken)?,
+        executor: executor(row.try_get(11)?),
     })
 }
 

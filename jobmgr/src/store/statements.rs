@@ -77,13 +77,16 @@ pub(super) struct Statements {
     pub(super) installation: Text,
     pub(super) set_installation: Text,
     pub(super) workers: super::workers::Texts,
+    pub(super) dispatch: super::dispatch::Texts,
+    pub(super) abandon: Text,
+    pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
 /// What is read of a job that is taken from its holder.
 const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at";
-const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null";
+const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
 const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
@@ -164,10 +167,12 @@ impl Statements {
             one_held: text(&format!("select {TAKEN} from jobs {HELD}{{lock}}")),
             expired: text(&format!(
                 "select {TAKEN} from jobs where status = 'started' and lease_until < {{now}} \
-                 order by lease_until limit 100{{skip}}"
+                 and (recover_by is null or lease_until < {{now}} - ? \
+                 or (cancel_at is not null and lease_until < {{now}} - ?)) order by lease_until limit 100{{skip}}"
             )),
             held_by: text(&format!(
-                "select {TAKEN} from jobs where status = 'started' and worker = ? order by id{{lock}}"
+                "select {TAKEN} from jobs where status = 'started' and worker = ? and recover_by is null \
+                 order by id{{lock}}"
             )),
             overdue: text(
                 "select id from jobs where status = 'queued' and expires_at < {now} and attempt = 0 \
@@ -183,11 +188,12 @@ impl Statements {
             ),
             end_attempt: text(
                 "insert into attempts (job_id, attempt, ending, worker, started_at, ended_at, reason, error, \
-                 exit_code, signal_number, stdout, stderr) values (?, ?, ?, ?, ?, {now}, ?, ?, ?, ?, ?, ?)",
+                 exit_code, signal_number, stdout, stderr, executor) values (?, ?, ?, ?, ?, {now}, ?, ?, ?, ?, ?, ?, \
+                 (select executor from jobs where id = ?))",
             ),
             attempts: text(
                 "select attempt, ending, worker, started_at, ended_at, reason, error, exit_code, signal_number, \
-                 stdout, stderr from attempts where job_id = ? order by attempt",
+                 stdout, stderr, executor from attempts where job_id = ? order by attempt",
             ),
             add_chunk: text(&format!(
                 "insert into chunks (job_id, attempt, stream, start_at, size, content) \
@@ -209,7 +215,7 @@ impl Statements {
             job: text(
                 "select status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, \
                  finished_at, cancel_at, worker, progress, error, exit_code, signal_number, stdout, stderr, output, \
-                 notes, artifact_count from jobs where id = ?",
+                 notes, artifact_count, executor from jobs where id = ?",
             ),
             status: text("select status, attempt from jobs where id = ?"),
             artifacts_of: text(&format!("select {ARTIFACT} from artifacts where job_id = ? order by id")),
@@ -218,6 +224,14 @@ impl Statements {
             installation: text("select value from installation where name = ?"),
             set_installation: text(&dialect.insert_new("installation (name, value) values (?, ?)")),
             workers: super::workers::Texts::new(dialect),
+            dispatch: super::dispatch::Texts::new(dialect),
+            leave: text(&format!(
+                "update jobs set worker = null, lease_until = {{now}} {HELD} and recover_by is not null"
+            )),
+            abandon: text(
+                "update jobs set worker = null, lease_until = 0 where status = 'started' and worker = ? \
+                 and recover_by is not null",
+            ),
             keep: super::keep::Texts::new(dialect),
         }
     }

@@ -4,9 +4,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::attempts::{Past, held, note};
+use super::dispatch::{ABANDONED, ABANDONED_CANCELED};
 use super::statements::Statements;
 use super::writer::Op;
-use super::{Swept, chunks};
+use super::{Swept, chunks, millis};
 use crate::domain::job::{AttemptEnding, JobId, Reason};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -20,11 +21,13 @@ pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statement
             take_back(connection, statements, rows, AttemptEnding::Crashed).await
         }
         Op::Bury { worker } => {
+            statements.query(&statements.abandon).bind(worker.clone()).execute(&mut *connection).await?;
             let rows = statements.query(&statements.held_by).bind(worker.clone()).fetch_all(&mut *connection).await?;
             take_back(connection, statements, rows, AttemptEnding::Lost).await
         }
         Op::Sweep => {
-            let rows = statements.query(&statements.expired).fetch_all(&mut *connection).await?;
+            let query = statements.query(&statements.expired).bind(millis(ABANDONED)).bind(millis(ABANDONED_CANCELED));
+            let rows = query.fetch_all(&mut *connection).await?;
             let mut swept = take_back(connection, statements, rows, AttemptEnding::Lost).await?;
             let rows = statements.query(&statements.overdue).fetch_all(&mut *connection).await?;
             let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;

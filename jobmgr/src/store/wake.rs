@@ -23,6 +23,8 @@ const CANCELS: usize = 256;
 /// Who tells, and who is told.
 pub(super) struct Wake {
     pub(super) work: Notify,
+    /// The same, for those who are all to look.
+    pub(super) any: Notify,
     pub(super) canceled: broadcast::Sender<JobId>,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
@@ -36,13 +38,18 @@ enum Hint {
 impl Wake {
     /// For a database that carries no hints.
     pub(super) fn within() -> Arc<Wake> {
-        Arc::new(Wake { work: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: None })
+        Arc::new(Wake { work: Notify::new(), any: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: None })
     }
 
     /// For PostgreSQL at this URL.
     pub(super) fn by_postgres(url: &str) -> Arc<Wake> {
         let (out, hints) = mpsc::channel(CANCELS);
-        let wake = Arc::new(Wake { work: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: Some(out) });
+        let wake = Arc::new(Wake {
+            work: Notify::new(),
+            any: Notify::new(),
+            canceled: broadcast::channel(CANCELS).0,
+            out: Some(out),
+        });
         // Tells this process from the others.
         let me = uuid::Uuid::new_v4().simple().to_string();
         tokio::spawn(send(url.to_owned(), me.clone(), hints));
@@ -59,6 +66,7 @@ impl Wake {
     fn signal(&self, jobs: u64) {
         // More than there are slots does not help: who finds one job looks for the next.
         (0..jobs.min(64)).for_each(|_| self.work.notify_one());
+        self.any.notify_waiters();
     }
 
     /// Somebody asked for the end of a job.

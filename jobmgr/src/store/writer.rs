@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::chunks::Chunk;
 use super::claim::{self, Claiming};
+use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
 use super::{Renewal, StoreError, Swept, attempts, keep, script, submit, workers};
@@ -49,6 +50,8 @@ pub(super) enum Op {
         claim: Claim,
         delay: Duration,
     },
+    /// As a release; a job that runs elsewhere is left to whoever takes it over.
+    Leave(Claim),
     Retry {
         claim: Claim,
         failure: Arc<Failure>,
@@ -75,6 +78,7 @@ pub(super) enum Op {
         error: String,
     },
     Worker(workers::Write),
+    Dispatch(dispatch::Write),
     Keep(keep::Write),
     /// Closes the connection once everything before it is written.
     Close,
@@ -83,7 +87,10 @@ pub(super) enum Op {
 impl Op {
     /// Whether doing it again does no harm when nobody knows if it was done.
     fn is_repeatable(&self) -> bool {
-        !matches!(self, Op::Submit(_) | Op::Claim { .. } | Op::Chunk(_))
+        !matches!(
+            self,
+            Op::Submit(_) | Op::Claim { .. } | Op::Chunk(_) | Op::Dispatch(dispatch::Write::TakeOver { .. })
+        )
     }
 
     /// Whether it keeps leases: it must not wait behind anything else.
@@ -105,6 +112,8 @@ pub(super) struct Done {
     pub(super) claims: Vec<Claim>,
     /// Jobs that were taken back.
     pub(super) swept: Swept,
+    /// Jobs that were taken over.
+    pub(super) taken: Vec<Taken>,
 }
 
 struct Request {
@@ -221,6 +230,7 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
     let runnable = match op {
         Op::Submit(_) => 1,
         Op::Release { delay, .. } | Op::Retry { delay, .. } if delay.is_zero() => done.moved,
+        Op::Leave(_) => done.moved,
         _ => done.swept.queued,
     };
     if runnable > 0 {
@@ -323,7 +333,7 @@ fn inside(ops: &[Op], done: &[Done]) {
             Op::Finish { .. } => crash::at(Point::BeforeCommit),
             Op::Renew { .. } if !done.renewal.renewed.is_empty() => crash::at(Point::InRenewal),
             Op::Sweep if done.swept.queued > 0 => crash::at(Point::InSweep),
-            Op::Release { .. } => crash::at(Point::InRelease),
+            Op::Release { .. } | Op::Leave(_) => crash::at(Point::InRelease),
             _ => {}
         }
         if !done.claims.is_empty() {

@@ -1,19 +1,23 @@
 //! One claim to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jobmgr_plugin_api::Job;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::Hold;
+use super::plugged::{Origin, Plugged};
 use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::{Directory, Spare};
 use super::{Shared, given};
 use crate::domain::job::{Claim, Ended, Failure, Finish, Log, Reason};
+use crate::domain::jobspec::Jobspec;
 use crate::domain::keys;
 use crate::runner::Runner;
-use crate::store::Worker;
+use crate::store::{Taken, Worker};
 
 /// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -33,6 +37,8 @@ pub(super) enum Ending {
     Retry { delay: Duration, failure: Box<Failure> },
     /// Its runner died.
     Crashed(String),
+    /// It goes on elsewhere; whoever takes it over goes on with it, after `delay` at the earliest.
+    Detach { delay: Duration, why: String },
     /// The lease is lost.
     Fenced,
 }
@@ -55,14 +61,18 @@ pub(super) async fn run(
     kept: &mut Kept,
     claim: &Claim,
     hold: &Hold,
+    origin: Origin,
 ) -> (Ending, Option<Directory>) {
     let parts = &shared.parts;
     if hold.fence.is_cancelled() {
         return (Ending::Fenced, None);
     }
-    let spec = match parts.jobspecs.get(&claim.name) {
-        Ok(spec) => spec,
-        Err(why) => return (unknown(shared, claim, why).await, None),
+    let spec = match (parts.jobspecs.get(&claim.name), origin) {
+        (Ok(spec), Origin::Taken(taken)) => return resume(shared, &spec, claim, hold, taken).await,
+        // It runs, whether its jobspec is to be had now or not.
+        (Err(why), Origin::Taken(_)) => return (Ending::Detach { delay: UNKNOWN, why }, None),
+        (Ok(spec), Origin::Claimed) => spec,
+        (Err(why), Origin::Claimed) => return (unknown(shared, claim, why).await, None),
     };
     let env = match given::parameters(claim, &spec) {
         Ok(env) => env,
@@ -73,18 +83,79 @@ pub(super) async fn run(
     {
         return (ending, None);
     }
-    let directory = match shared.root.directory(claim, kept.spare.take()) {
+    let plugged = parts.plugins.has(&spec.executor);
+    let made = if plugged && parts.plugins.capabilities(&spec.executor).recover {
+        shared.root.elsewhere(&given::key(parts.store.installation(), claim))
+    } else {
+        shared.root.directory(claim, kept.spare.take())
+    };
+    let directory = match made {
         Ok(directory) => directory,
         Err(error) => return (again(claim, format!("the temporary directory can't be made: {error}")), None),
     };
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
-    let said = running.run(&mut kept.runner, &spec, &request, hold).await;
+    let said = if plugged {
+        Plugged::new(shared, &spec, request.job, hold, Origin::Claimed).run(&mut running).await
+    } else {
+        running.run(&mut kept.runner, &spec, &request, hold).await
+    };
+    ended(running, said, &spec, directory, hold).await
+}
+
+/// Goes on with a job that runs elsewhere.
+async fn resume(
+    shared: &Arc<Shared>,
+    spec: &Jobspec,
+    claim: &Claim,
+    hold: &Hold,
+    taken: Box<Taken>,
+) -> (Ending, Option<Directory>) {
+    let job: Job<serde_json::Value> = match serde_json::from_str(&taken.job) {
+        Ok(job) => job,
+        Err(error) => {
+            let why = format!("what its executor was given can't be read: {error}");
+            return (ended_early(claim, Verdict::failed(Reason::CorruptRow, why)), None);
+        }
+    };
+    let (directory, mut warnings) = (Directory::at(&job.dir), Vec::new());
+    let directory = match directory {
+        Some(directory) => directory,
+        None => match shared.root.elsewhere(&job.key) {
+            Ok(directory) => {
+                warnings.push(
+                    "the job began on another machine: what it left in its directory there is not collected".into(),
+                );
+                directory
+            }
+            Err(error) => {
+                let why = format!("the temporary directory can't be made: {error}");
+                return (Ending::Detach { delay: AGAIN, why }, None);
+            }
+        },
+    };
+    let mut running = Running::new(shared, claim, warnings);
+    if let Err(error) = running.restore().await {
+        return (Ending::Detach { delay: AGAIN, why: error.to_string() }, None);
+    }
+    let said = Plugged::new(shared, spec, job, hold, Origin::Taken(taken)).run(&mut running).await;
+    ended(running, said, spec, directory, hold).await
+}
+
+async fn ended(
+    running: Running<'_>,
+    said: super::running::Ran,
+    spec: &Jobspec,
+    directory: Directory,
+    hold: &Hold,
+) -> (Ending, Option<Directory>) {
     let ending = match said {
-        Ok(outcome) => running.collect(&spec, outcome, &directory, hold).await,
+        Ok(outcome) => running.collect(spec, outcome, &directory, hold).await,
         Err(ending) => ending,
     };
-    (ending, Some(directory))
+    // Where the job goes on, it goes on in its directory.
+    let stays = hold.elsewhere.load(Ordering::Relaxed) && matches!(ending, Ending::Detach { .. } | Ending::Fenced);
+    (ending, (!stays).then_some(directory))
 }
 
 /// A job whose jobspec this worker does not have, or can't use: another one's, if that is alive, or nobody's.
@@ -136,6 +207,7 @@ fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
+        executor_log: String::new(),
     };
     let finish =
         Finish { status: verdict.status, reason: verdict.reason, attempt: claim.attempt, chunks: false, ended };

@@ -41,6 +41,7 @@ impl Running<'_> {
         let mut verdict = match &result {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
             Err(runner::Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
+            Err(runner::Failure::Lost(why)) => Verdict::failed(Reason::ExecutorError, format!("lost: {why}")),
             Err(failure) if failure.is_unkillable() => Verdict::failed(Reason::Unkillable, failure.to_string()),
             Err(failure) => Verdict::failed(Reason::ExecutorError, failure.to_string()),
         };
@@ -80,6 +81,7 @@ impl Running<'_> {
             warnings: self.warnings,
             artifacts: collected.artifacts,
             skipped: collected.skipped,
+            executor_log: String::from_utf8_lossy(&self.executor).into_owned(),
         };
         let finish = Finish {
             status: verdict.status,
@@ -162,7 +164,7 @@ impl Running<'_> {
                 Ok(kept) => return Ok(kept),
                 Err(Tried::Limit(why)) => {
                     // Some may be there already; none of them is listed.
-                    let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
+                    let prefix = self.prefix();
                     if let Err(error) = self.shared.parts.blobs.delete_prefix(&prefix).await {
                         warn!(job = self.claim.id, %error, "objects of refused artifacts stay");
                     }
@@ -183,7 +185,7 @@ impl Running<'_> {
     async fn upload_once(&mut self, directory: &Directory, stop: &CancellationToken) -> Result<Kept, Tried> {
         let config = &self.shared.parts.config;
         let limits = collect::Limits { max_files: config.max_artifacts, max_bytes: config.max_artifact_bytes };
-        let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
+        let prefix = self.prefix();
         let blobs = &self.shared.parts.blobs;
         let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits, stop).await;
         let collected = collected.map_err(|error| match error {
@@ -195,8 +197,14 @@ impl Running<'_> {
         Ok((collected, stdout, stderr))
     }
 
-    async fn logs(&mut self) -> Result<(Log, Log), BlobError> {
+    /// Two holders of one attempt write to places of their own.
+    fn prefix(&self) -> String {
         let prefix = key_prefix(self.shared, self.claim, self.claim.attempt);
+        if self.taken { format!("{prefix}/e{}", self.claim.epoch) } else { prefix }
+    }
+
+    async fn logs(&mut self) -> Result<(Log, Log), BlobError> {
+        let prefix = self.prefix();
         let blobs = &self.shared.parts.blobs;
         let stdout = self.stdout.keep(blobs, &format!("{prefix}/stdout")).await?;
         let stderr = self.stderr.keep(blobs, &format!("{prefix}/stderr")).await?;

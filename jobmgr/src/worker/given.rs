@@ -19,6 +19,11 @@ pub(super) fn parameters(claim: &Claim, spec: &Jobspec) -> Result<BTreeMap<Strin
     parameters::environment(spec, given).map_err(|why| Verdict::failed(Reason::InvalidJob, why))
 }
 
+/// What executors call the attempt wherever it runs; unique for ever.
+pub(super) fn key(installation: &str, claim: &Claim) -> String {
+    format!("jm-{installation}-{}-{}", claim.id, claim.attempt)
+}
+
 /// The request to the runner, and warnings about what could not be given.
 pub(super) fn request(
     installation: &str,
@@ -46,7 +51,7 @@ pub(super) fn request(
         ("JOBMGR_OUTPUT".to_owned(), show(&directory.output())),
         ("JOBMGR_PROGRESS".to_owned(), show(&directory.progress())),
     ]);
-    let key = format!("jm-{installation}-{}-{}", claim.id, claim.attempt);
+    let key = key(installation, claim);
     let attempt = u32::try_from(claim.attempt).unwrap_or(u32::MAX);
     let options = serde_json::Value::Object(spec.options.clone());
     let mut job = Job::new(claim.id.to_string(), attempt, key, options);
@@ -55,5 +60,6 @@ pub(super) fn request(
     job.dir = show(directory.path());
     job.working_directory = spec.working_directory.clone().unwrap_or_else(|| job.dir.clone());
     job.limits.kill_grace_ms = u64::try_from(spec.kill_grace.as_millis()).unwrap_or(u64::MAX);
+    job.limits.timeout_ms = u64::try_from(spec.timeout.as_millis()).ok();
     (Request { executor: spec.executor.clone(), job }, warnings)
 }

@@ -1,6 +1,7 @@
 //! The leases that this worker holds.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Hold {
     pub(super) fence: CancellationToken,
     /// Cancelled when somebody asks for the job's end.
     pub(super) cancel: CancellationToken,
+    /// Something of it runs where this worker's end does not end it: another holder goes on with this attempt.
+    pub(super) elsewhere: AtomicBool,
 }
 
 fn lock(held: &Mutex<HashMap<JobId, Holding>>) -> MutexGuard<'_, HashMap<JobId, Holding>> {
@@ -48,7 +51,14 @@ impl Leases {
         let known = asked;
         let holding = Holding { epoch: claim.epoch, known, fence: fence.clone(), cancel: cancel.clone() };
         lock(&self.held).insert(claim.id, holding);
-        Hold { held: Arc::clone(&self.held), id: claim.id, epoch: claim.epoch, fence, cancel }
+        Hold {
+            held: Arc::clone(&self.held),
+            id: claim.id,
+            epoch: claim.epoch,
+            fence,
+            cancel,
+            elsewhere: AtomicBool::new(false),
+        }
     }
 
     /// How many are held.

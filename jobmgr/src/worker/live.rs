@@ -69,6 +69,12 @@ impl Pieces {
         Self { stdout: Waiting::default(), stderr: Waiting::default(), due, writing: None, any: false }
     }
 
+    /// Both streams go on after so many bytes, which are in the database.
+    pub(super) fn start_after(&mut self, stdout: u64, stderr: u64) {
+        (self.stdout.start, self.stderr.start) = (stdout, stderr);
+        self.any |= stdout + stderr > 0;
+    }
+
     pub(super) fn stdout(&mut self, data: &[u8]) {
         self.stdout.add(data);
     }

@@ -11,6 +11,9 @@ mod attempt;
 mod beneath;
 /// Regular files below `artifacts/`, and nothing else, to the store.
 pub mod collect;
+/// That this process is there, and what it has.
+/// Jobs that run elsewhere.
+mod elsewhere;
 /// What a job left: to the store, and into its end.
 mod ending;
 /// What a job is given: command, environment, directory.
@@ -28,7 +31,8 @@ mod output;
 #[cfg_attr(unix, path = "platform/unix.rs")]
 #[cfg_attr(windows, path = "platform/windows.rs")]
 pub mod platform;
-/// That this process is there, and what it has.
+/// A job of an executor that is in a library.
+mod plugged;
 pub mod presence;
 /// Removing a directory whatever the job did to it.
 pub mod remove;
@@ -44,12 +48,14 @@ mod verdict;
 /// Temporary directories.
 mod workspace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::blobs::Blobs;
@@ -58,6 +64,7 @@ use crate::crash;
 use crate::domain::job::JobId;
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
+use crate::runner::plugin::Plugins;
 use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
 use nameless::Nameless;
@@ -78,11 +85,16 @@ pub struct Parts {
     pub blobs: Blobs,
     /// How jobs run.
     pub jobspecs: Jobspecs,
+    /// The executors that are in libraries.
+    pub plugins: Plugins,
     /// `[Worker]`
     pub config: Arc<config::Worker>,
     /// Who watches the jobs live.
     pub tap: Option<Tap>,
 }
+
+/// What may be claimed for some executors, by their names.
+type Groups = BTreeMap<String, Arc<Scope>>;
 
 /// Something that a running job said.
 #[derive(Debug)]
@@ -107,6 +119,12 @@ struct Shared {
     leases: Leases,
     /// What may be claimed.
     scope: watch::Receiver<Arc<Scope>>,
+    /// What may be claimed for executors that run several jobs at once, by their names.
+    groups: watch::Receiver<Arc<Groups>>,
+    /// Jobs that run beside the slots.
+    tasks: TaskTracker,
+    /// Executors may have left something behind.
+    untidy: Notify,
     /// Has that looked at anew.
     stale: Arc<Notify>,
     /// Of jobs with a last chance only one runs at a time: whoever claims without caution has this.
@@ -120,7 +138,11 @@ struct Shared {
 impl Shared {
     /// Who claims, and what, at this moment; `cautious` as in [`Scope`].
     fn claiming(&self, cautious: bool) -> Claiming {
-        let mut scope = Arc::clone(&self.scope.borrow());
+        self.claiming_of(Arc::clone(&self.scope.borrow()), cautious)
+    }
+
+    /// The same, of some jobs.
+    fn claiming_of(&self, mut scope: Arc<Scope>, cautious: bool) -> Claiming {
         Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
     }
@@ -169,7 +191,13 @@ impl Worker {
             labels: parts.config.labels.clone(),
         };
         let (store, blobs) = (parts.store.clone(), parts.blobs.clone());
-        let mut presence = presence::Presence::new(store, blobs, Some(parts.jobspecs.clone()), who, parts.config.lease);
+        let mut presence = presence::Presence::new(
+            store,
+            blobs,
+            Some((parts.jobspecs.clone(), parts.plugins.clone())),
+            who,
+            parts.config.lease,
+        );
         presence.first().await?;
         let draining = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -178,6 +206,9 @@ impl Worker {
             parts,
             scope: presence.scope(),
             stale: presence.stale(),
+            groups: presence.groups(),
+            tasks: TaskTracker::new(),
+            untidy: Notify::new(),
             last_chance: Arc::new(Semaphore::new(1)),
             draining: draining.clone(),
             ending: CancellationToken::new(),
@@ -191,7 +222,14 @@ impl Worker {
             tokio::spawn(leases::cancel(Arc::clone(&shared))),
             tokio::spawn(sweep(Arc::clone(&shared))),
             tokio::spawn(adopt()),
+            tokio::spawn(elsewhere::tidy(Arc::clone(&shared))),
         ];
+        let mut slots: Vec<_> = slots;
+        for name in shared.parts.plugins.names() {
+            let room = Arc::new(Semaphore::new(elsewhere::room(&shared, name)));
+            slots.push(thread.spawn(slot::run_group(Arc::clone(&shared), name.to_owned(), Arc::clone(&room))));
+            slots.push(thread.spawn(elsewhere::take_over(Arc::clone(&shared), name.to_owned(), room)));
+        }
         Ok(Worker { shared, slots, keepers, announced: presence.go_on(draining) })
     }
 
@@ -213,6 +251,8 @@ impl Worker {
                 warn!(%error, "a slot of the worker failed");
             }
         }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
         enforcer.abort();
         self.keepers.iter().for_each(JoinHandle::abort);
         self.announced.end().await;

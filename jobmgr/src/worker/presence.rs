@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::Groups;
 use crate::blobs::Blobs;
 use crate::domain::jobspec::{About, Jobspec};
 use crate::jobspecs::Jobspecs;
+use crate::runner::plugin::Plugins;
 use crate::store::{self, Offer, Scope, Store, StoreError};
 
 /// How often the folder of jobspecs is looked at while there are other workers.
@@ -26,12 +28,13 @@ pub struct Presence {
     store: Store,
     blobs: Blobs,
     /// Those that it can run; `None` in a process without slots.
-    jobspecs: Option<Jobspecs>,
+    able: Option<(Jobspecs, Plugins)>,
     says: store::Presence,
     /// How long the others believe it.
     alive: Duration,
     published: Option<Vec<Offer>>,
     scope: watch::Sender<Arc<Scope>>,
+    groups: watch::Sender<Arc<Groups>>,
     /// Somebody has reason to believe that the scope is out of date.
     stale: Arc<Notify>,
     beaten: Option<Instant>,
@@ -97,7 +100,7 @@ impl Presence {
     }
 
     /// Of a process that is about to start.
-    pub fn new(store: Store, blobs: Blobs, jobspecs: Option<Jobspecs>, who: Who, alive: Duration) -> Self {
+    pub fn new(store: Store, blobs: Blobs, able: Option<(Jobspecs, Plugins)>, who: Who, alive: Duration) -> Self {
         let host = crate::machine::name().unwrap_or_else(|| "unknown".to_owned());
         let mut labels = who.labels;
         labels.extend(crate::machine::labels());
@@ -111,13 +114,18 @@ impl Presence {
             storage: String::new(),
             state: "active".to_owned(),
         };
-        let scope = watch::Sender::new(Arc::default());
-        Self { store, blobs, jobspecs, says, alive, published: None, scope, stale: Arc::default(), beaten: None }
+        let (scope, groups) = (watch::Sender::new(Arc::default()), watch::Sender::new(Arc::default()));
+        Self { store, blobs, able, says, alive, published: None, scope, groups, stale: Arc::default(), beaten: None }
     }
 
     /// What may be claimed, as it changes.
     pub fn scope(&self) -> watch::Receiver<Arc<Scope>> {
         self.scope.subscribe()
+    }
+
+    /// What may be claimed for executors that run several jobs at once, as it changes.
+    pub(super) fn groups(&self) -> watch::Receiver<Arc<Groups>> {
+        self.groups.subscribe()
     }
 
     /// Has it look at once who is there and who has what.
@@ -152,6 +160,10 @@ impl Presence {
                 }
             }
             let due = self.beaten.is_none_or(|when| when.elapsed() >= self.alive / 6);
+            // A store that does not answer must not hold up the end of this process.
+            if due && going.run_until_cancelled(self.identify_once()).await.is_none() {
+                return;
+            }
             let result = if due { self.beat().await } else { self.look().await };
             if let Err(error) = result {
                 warn!(%error, "can't tell the other processes that this one is there");
@@ -159,13 +171,20 @@ impl Presence {
         }
     }
 
-    async fn beat(&mut self) -> Result<(), StoreError> {
-        if self.says.storage.is_empty() {
-            self.identify().await;
-            if let Some(other) = self.elsewhere().await? {
-                error!("{other}");
-            }
+    /// Asks a store that did not answer before.
+    async fn identify_once(&mut self) {
+        if !self.says.storage.is_empty() {
+            return;
         }
+        self.identify().await;
+        match self.elsewhere().await {
+            Ok(Some(other)) => error!("{other}"),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "can't look where the other processes keep objects"),
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), StoreError> {
         self.store.heartbeat(self.says.clone(), self.alive).await?;
         self.beaten = Some(Instant::now());
         self.publish().await
@@ -177,7 +196,7 @@ impl Presence {
     }
 
     async fn publish(&mut self) -> Result<(), StoreError> {
-        let Some(jobspecs) = self.jobspecs.clone() else { return Ok(()) };
+        let Some((jobspecs, plugins)) = self.able.clone() else { return Ok(()) };
         let listed = tokio::task::spawn_blocking(move || jobspecs.list()).await.unwrap_or_default();
         let sound: Vec<(String, Arc<Jobspec>)> =
             listed.into_iter().filter_map(|(name, spec)| Some((name, spec.ok()?))).collect();
@@ -187,7 +206,14 @@ impl Presence {
             self.published = Some(offers);
         }
         let alone = self.others().await?.is_empty();
-        let scope = scope(&sound, &self.says.labels, alone);
+        let (scope, groups) = split(scope(&sound, &self.says.labels, alone), &sound, &plugins);
+        self.groups.send_if_modified(|now| {
+            let changed = **now != groups;
+            if changed {
+                *now = Arc::new(groups);
+            }
+            changed
+        });
         self.scope.send_if_modified(|now| {
             let changed = **now != scope;
             if changed {
@@ -256,6 +282,24 @@ fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], alone: bool) -> Sc
         }
     }
     Scope { names: (!alone).then_some(names), except, limits, cautious: false }
+}
+
+/// Takes the jobs of executors that run several at once out of what the slots claim.
+fn split(mut scope: Scope, specs: &[(String, Arc<Jobspec>)], plugins: &Plugins) -> (Scope, Groups) {
+    let mut groups: BTreeMap<String, Scope> = BTreeMap::new();
+    for (name, spec) in specs {
+        if plugins.concurrency(&spec.executor).is_none() || scope.except.contains(name) {
+            continue;
+        }
+        let group = groups.entry(spec.executor.clone()).or_default();
+        group.names.get_or_insert_default().insert(name.clone());
+        group.limits.extend(scope.limits.remove_entry(name));
+        if let Some(names) = &mut scope.names {
+            names.remove(name);
+        }
+        scope.except.insert(name.clone());
+    }
+    (scope, groups.into_iter().map(|(name, scope)| (name, Arc::new(scope))).collect())
 }
 
 #[cfg(test)]

@@ -17,9 +17,12 @@ use crate::crash;
 use crate::domain::job::{Claim, Progress};
 use crate::domain::jobspec::Jobspec;
 use crate::runner::{Failure, Request, Runner, Said};
+use crate::store::{StoreError, Stream};
 
 /// How long an executor may take beyond the job's grace before its runner is ended.
 const OVERTIME: Duration = Duration::from_secs(70);
+/// How much is kept of what an executor says for itself: the end of it.
+const EXECUTOR_LOG: usize = 64 << 10;
 /// How often progress is written to the database.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ pub(super) struct Running<'a> {
     pub(super) stderr: Output,
     pub(super) warnings: Vec<String>,
     pub(super) live: super::live::Pieces,
+    /// What the executor says for itself.
+    pub(super) executor: Vec<u8>,
+    /// Another holder began this attempt.
+    pub(super) taken: bool,
     progress: Option<Progress>,
     progress_due: Instant,
     /// The last write of progress.
@@ -50,6 +57,8 @@ impl<'a> Running<'a> {
             stderr: Output::new(shared.root.spool(claim, "stderr"), cap),
             warnings,
             live: super::live::Pieces::new(),
+            executor: Vec::new(),
+            taken: false,
             progress: None,
             progress_due: Instant::now(),
             writing: None,
@@ -121,7 +130,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), Ending> {
+    pub(super) fn hear(&mut self, said: Said) -> Result<(), Ending> {
         let claim = self.claim;
         let full = |error: std::io::Error| again(claim, format!("the job's output can't be kept: {error}"));
         match said {
@@ -145,8 +154,56 @@ impl<'a> Running<'a> {
                 self.warn(text);
                 Ok(())
             }
+            Said::Event(other) => {
+                self.executor_said(format!("{}\n", other.to_json()).as_bytes());
+                Ok(())
+            }
+            Said::Executor(data) => {
+                self.executor_said(&data);
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Keeps the end of what the executor says for itself.
+    pub(super) fn executor_said(&mut self, data: &[u8]) {
+        self.executor.extend_from_slice(data);
+        let over = self.executor.len().saturating_sub(EXECUTOR_LOG);
+        self.executor.drain(..over);
+    }
+
+    /// How much of both streams is there.
+    pub(super) fn written(&self) -> [u64; 2] {
+        [self.stdout.written(), self.stderr.written()]
+    }
+
+    /// Waits until there is output to be written for those who look.
+    pub(super) async fn live_due(&self) {
+        self.live.due().await;
+    }
+
+    /// Goes on with the output that another holder has written, where all of it is there; else it is asked for again.
+    pub(super) async fn restore(&mut self) -> Result<(), StoreError> {
+        self.taken = true;
+        let mut streams = [Vec::new(), Vec::new()];
+        for (stream, bytes) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut streams) {
+            loop {
+                let from = bytes.len() as u64;
+                let live = self.shared.parts.store.live(self.claim.id, self.claim.attempt, stream, from).await?;
+                if live.start != from {
+                    return self.shared.parts.store.forget_output(self.claim).await;
+                }
+                if live.bytes.is_empty() {
+                    break;
+                }
+                bytes.extend_from_slice(&live.bytes);
+            }
+        }
+        let [stdout, stderr] = streams;
+        self.live.start_after(stdout.len() as u64, stderr.len() as u64);
+        let kept = self.stdout.write(&stdout).and_then(|()| self.stderr.write(&stderr));
+        kept.map_err(|error| StoreError::Failed(format!("the job's output can't be kept: {error}")))
     }
 
     pub(super) fn warn(&mut self, text: String) {
@@ -162,7 +219,7 @@ impl<'a> Running<'a> {
     }
 
     /// Writes what the job wrote, for those who look while it runs, without waiting for it.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let (store, claim) = (self.shared.parts.store.clone(), self.claim.clone());
         self.live.flush(store, &claim);
     }
@@ -228,6 +285,6 @@ async fn either(one: &CancellationToken, other: &CancellationToken) {
     }
 }
 
-fn was_canceled(outcome: &Outcome) -> bool {
+pub(super) fn was_canceled(outcome: &Outcome) -> bool {
     outcome.ending == jobmgr_plugin_api::Ending::Killed(jobmgr_plugin_api::KillReason::Cancelled)
 }

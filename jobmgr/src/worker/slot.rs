@@ -1,19 +1,21 @@
 //! Claim after claim.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::Shared;
 use super::attempt::{self, Ending, Kept};
 use super::leases::{self, Hold};
+use super::plugged::Origin;
 use crate::crash;
 use crate::domain::job::{Claim, Finish};
 use crate::runner::Runner;
-use crate::store::StoreError;
+use crate::store::{StoreError, Taken};
 
 /// How long writes of an ended attempt are tried again while the database is away, beside the lease.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut kept = Kept::default();
     let mut claimed = None;
     while let Some(held) = next(&shared, claimed.take()).await {
-        claimed = work(&shared, &mut kept, held).await;
+        claimed = work(&shared, &mut kept, held, Origin::Claimed, true).await;
     }
     if let Some(runner) = kept.runner {
         Runner::end(runner).await;
@@ -49,6 +51,88 @@ fn hold(shared: &Shared, claim: Claim, asked: Duration, turn: Turn) -> Held {
     shared.leases.fence_stale(shared.parts.config.lease);
     let turn = turn.filter(|_| claim.last_chance);
     (claim, hold, turn)
+}
+
+/// Works for an executor that runs several jobs at once, beside the slots, until the worker drains.
+pub(super) async fn run_group(shared: Arc<Shared>, name: String, room: Arc<Semaphore>) {
+    while !shared.draining.is_cancelled() {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let Some(held) = next_of_group(&shared, &name).await else { return };
+        let shared = Arc::clone(&shared);
+        let task = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            let mut kept = Kept::default();
+            work(&task, &mut kept, held, Origin::Claimed, false).await;
+            forget_kept(kept).await;
+            drop(place);
+        });
+    }
+}
+
+/// Goes on with a job that was taken over; `asked`: when that was asked for.
+pub(super) async fn resume(shared: &Arc<Shared>, taken: Taken, asked: Duration, room: &Arc<Semaphore>) {
+    let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
+    let held = hold(shared, taken.claim.clone(), asked, None);
+    held.1.elsewhere.store(true, Ordering::Relaxed);
+    if taken.canceled {
+        held.1.cancel.cancel();
+    }
+    let task = Arc::clone(shared);
+    shared.tasks.spawn(async move {
+        let mut kept = Kept::default();
+        work(&task, &mut kept, held, Origin::Taken(Box::new(taken)), false).await;
+        forget_kept(kept).await;
+        drop(place);
+    });
+}
+
+async fn forget_kept(kept: Kept) {
+    if let Some(runner) = kept.runner {
+        runner.end().await;
+    }
+    if let Some(spare) = kept.spare {
+        spare.remove();
+    }
+}
+
+async fn next_of_group(shared: &Shared, name: &str) -> Option<Held> {
+    let config = &shared.parts.config;
+    while !shared.draining.is_cancelled() {
+        let signal = shared.parts.store.any_work().notified();
+        tokio::pin!(signal);
+        signal.as_mut().enable();
+        let scope = shared.groups.borrow().get(name).cloned();
+        if let Some(scope) = scope {
+            let (asked, turn) = (leases::now(), turn(shared));
+            let claiming = shared.claiming_of(scope, turn.is_none());
+            match shared.parts.store.claim(&claiming, 1).await {
+                Ok(mut claims) if !claims.is_empty() => {
+                    return claims.pop().map(|claim| hold(shared, claim, asked, turn));
+                }
+                Ok(_) => drop(turn),
+                Err(error) => warn!(%error, "can't claim"),
+            }
+        }
+        let mut groups = shared.groups.clone();
+        groups.mark_unchanged();
+        let jitter = config.poll.mul_f64(fastrand::f64() * 0.1);
+        tokio::select! {
+            () = signal => {}
+            _ = groups.changed() => {}
+            () = tokio::time::sleep(config.poll + jitter) => {}
+            () = shared.draining.cancelled() => {}
+        }
+    }
+    None
+}
+
+/// Removes what this holder has uploaded, unless another one goes on with the attempt: the two share its place.
+async fn forget_own(shared: &Shared, claim: &Claim, hold: &Hold) {
+    if hold.elsewhere.load(Ordering::Relaxed) {
+        return;
+    }
+    let prefix = attempt::key_prefix(shared, claim, claim.attempt);
+    drop(shared.parts.blobs.delete_prefix(&prefix).await);
 }
 
 /// The claim at hand, or the next one; `None` when the worker drains.
@@ -79,8 +163,17 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 }
 
 /// Runs a claim to its end; gives the claim that was made with it.
-async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold, turn): Held) -> Option<Held> {
-    let (ending, directory) = attempt::run(shared, kept, &claim, &hold).await;
+async fn work(
+    shared: &Arc<Shared>,
+    kept: &mut Kept,
+    (claim, hold, turn): Held,
+    origin: Origin,
+    claims: bool,
+) -> Option<Held> {
+    let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
+    if shared.parts.plugins.names().next().is_some() {
+        shared.untidy.notify_one();
+    }
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);
@@ -91,7 +184,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold, turn): Held) 
                 }
             };
             // The commit waits for the disk; the directory goes meanwhile.
-            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold.fence, turn), removal);
+            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold, turn, claims), removal);
             kept.spare = spare.or(kept.spare.take());
             if claim.attempt > 1 {
                 tokio::spawn(forget_earlier(Arc::clone(shared), claim));
@@ -102,6 +195,11 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold, turn): Held) 
             warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
             until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
             crash::at(crash::Point::AfterRelease);
+            None
+        }
+        Ending::Detach { delay, why } => {
+            info!(job = claim.id, attempt = claim.attempt, %why, "left the job running");
+            until_done(shared, &hold.fence, || shared.parts.store.detach(&claim, delay)).await;
             None
         }
         Ending::Retry { delay, failure } => {
@@ -118,8 +216,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, (claim, hold, turn): Held) 
         }
         Ending::Fenced => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the attempt was ended and is not reported");
-            let prefix = attempt::key_prefix(shared, &claim, claim.attempt);
-            drop(shared.parts.blobs.delete_prefix(&prefix).await);
+            forget_own(shared, &claim, &hold).await;
             tokio::spawn(give_up(Arc::clone(shared), claim));
             None
         }
@@ -135,23 +232,23 @@ async fn finish(
     shared: &Shared,
     claim: &Claim,
     finish: &Arc<Finish>,
-    fence: &tokio_util::sync::CancellationToken,
+    hold: &Hold,
     turn: Turn,
+    claims: bool,
 ) -> Option<Held> {
     // The next one's turn begins with the end of this one.
     let turn = turn.or_else(|| self::turn(shared));
-    let done = until_done(shared, fence, || async {
+    let done = until_done(shared, &hold.fence, || async {
         let asked = leases::now();
-        let next = (!shared.draining.is_cancelled()).then(|| shared.claiming(turn.is_none()));
+        let next = (claims && !shared.draining.is_cancelled()).then(|| shared.claiming(turn.is_none()));
         let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
         Ok((asked, done))
     });
     match done.await {
-        Some((asked, Some(mut next))) => next.pop().map(|claim| hold(shared, claim, asked, turn)),
+        Some((asked, Some(mut next))) => next.pop().map(|claim| self::hold(shared, claim, asked, turn)),
         Some((_, None)) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
-            let prefix = attempt::key_prefix(shared, claim, claim.attempt);
-            drop(shared.parts.blobs.delete_prefix(&prefix).await);
+            forget_own(shared, claim, hold).await;
             None
         }
         None => None,
@@ -162,7 +259,7 @@ async fn finish(
 /// Where the lease was lost to somebody else, nothing changes.
 async fn give_up(shared: Arc<Shared>, claim: Claim) {
     let until = Instant::now() + 2 * shared.parts.config.lease;
-    while Instant::now() < until && shared.parts.store.release(&claim, Duration::ZERO).await.is_err() {
+    while Instant::now() < until && shared.parts.store.leave_job(&claim).await.is_err() {
         tokio::time::sleep(PAUSE.min(shared.parts.config.lease / 6)).await;
     }
 }

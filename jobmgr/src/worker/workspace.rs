@@ -11,13 +11,16 @@ use tracing::warn;
 use super::platform;
 use super::remove::remove_tree;
 use crate::config;
-use crate::domain::job::{Claim, Status};
+use crate::domain::job::{Claim, JobId, Status};
+use crate::store::Store;
 
 /// The directory below which this worker's attempts have theirs.
 pub(super) struct Root {
     /// The worker's name in the queue.
     pub(super) id: std::sync::Arc<str>,
     path: PathBuf,
+    /// Where the directories are of jobs that outlive the worker, by their keys.
+    elsewhere: PathBuf,
     lock: PathBuf,
     _held: File,
 }
@@ -48,7 +51,8 @@ impl Root {
             }
             let path = std::path::absolute(parent.join(&id))?;
             platform::private_dir(&path)?;
-            return Ok(Root { id: id.into(), path, lock, _held: held });
+            let elsewhere = std::path::absolute(parent.join(format!("{}elsewhere", prefix(installation))))?;
+            return Ok(Root { id: id.into(), path, elsewhere, lock, _held: held });
         }
     }
 
@@ -68,6 +72,33 @@ impl Root {
         }
         platform::private_dir(&path.join("artifacts"))?;
         Ok(Directory { path })
+    }
+
+    /// Makes the directory of an attempt that may outlive this worker.
+    pub(super) fn elsewhere(&self, key: &str) -> io::Result<Directory> {
+        if let Err(error) = platform::private_dir(&self.elsewhere)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        let path = self.elsewhere.join(key);
+        platform::private_dir(&path)?;
+        platform::private_dir(&path.join("artifacts"))?;
+        Ok(Directory { path })
+    }
+
+    /// Removes the directories of attempts that are over.
+    pub(super) async fn forget_elsewhere(&self, store: &Store) {
+        let Ok(entries) = fs::read_dir(&self.elsewhere) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some((id, attempt)) = name.to_str().and_then(numbers) else { continue };
+            match store.status(id).await {
+                Ok(Some((Status::Started, of))) if of == attempt => {}
+                Ok(_) => drop(remove_tree(&entry.path())),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Where an output stream of an attempt is kept while it grows.
@@ -130,7 +161,27 @@ pub(super) struct Spare {
     path: PathBuf,
 }
 
+/// The job and the attempt of a key.
+fn numbers(key: &str) -> Option<(JobId, i64)> {
+    let mut parts = key.rsplit('-');
+    let attempt = parts.next()?.parse().ok()?;
+    Some((parts.next()?.parse().ok()?, attempt))
+}
+
+impl Spare {
+    /// Removes it.
+    pub(super) fn remove(self) {
+        drop(remove_tree(&self.path));
+    }
+}
+
 impl Directory {
+    /// One that another worker of this machine has made.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        let path = PathBuf::from(path);
+        path.join("artifacts").is_dir().then_some(Self { path })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -24,8 +24,8 @@ pub use retry::Retry;
 pub const DEFAULT_EXECUTOR: &str = "process";
 
 /// Says whether there is an executor of this name and whether it takes these options. The error is the key that is
-/// wrong, `Executor` or `Options`, and what would be right; serde's words will do.
-pub type ExecutorCheck = fn(&str, &Value) -> Result<(), (&'static str, String)>;
+/// wrong, `Executor`, `Options` or one below that such as `Options.Image`, and what would be right; serde's words will do.
+pub type ExecutorCheck = dyn Fn(&str, &Value) -> Result<(), (String, String)> + Send + Sync;
 
 /// How a job runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,14 +126,14 @@ impl Jobspec {
     /// # Errors
     /// The first mistake, with its place.
     pub fn parse(text: &str) -> Result<Jobspec, Mistake> {
-        Self::parse_checked(text, |_, _| Ok(()))
+        Self::parse_checked(text, &|_, _| Ok(()))
     }
 
     /// Reads a jobspec file's text for the executors that `check` knows.
     ///
     /// # Errors
     /// The first mistake, with its place.
-    pub fn parse_checked(text: &str, check: ExecutorCheck) -> Result<Jobspec, Mistake> {
+    pub fn parse_checked(text: &str, check: &ExecutorCheck) -> Result<Jobspec, Mistake> {
         let document = settings::Document::read::<file::Jobspec>(text)?;
         let mut jobspec = check::jobspec(document.value()?, &document)?;
         check::executor(&jobspec, check, &document)?;

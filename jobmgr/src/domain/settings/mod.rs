@@ -20,7 +20,7 @@ mod shape;
 mod tests;
 
 pub use mistake::{Mistake, Place, in_our_words};
-pub use shape::Kind;
+pub use shape::{Kind, unknown};
 
 /// Reads `text` as a `T`.
 ///

@@ -108,7 +108,7 @@ pub(super) fn nearest<'s>(key: &str, names: impl Iterator<Item = &'s str>) -> Op
 }
 
 /// `unknown key 'x'; did you mean 'y'?`
-pub(super) fn unknown<'s>(key: &str, names: impl Iterator<Item = &'s str> + Clone) -> String {
+pub fn unknown<'s>(key: &str, names: impl Iterator<Item = &'s str> + Clone) -> String {
     if let Some(name) = nearest(key, names.clone()) {
         return format!("unknown key '{key}'; did you mean '{name}'?");
     }

@@ -78,6 +78,7 @@ fn nothing_left() -> job::Ended {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
+        executor_log: String::new(),
     }
 }
 
@@ -281,6 +282,7 @@ mod tests {
             finished_ms: None,
             cancel_asked_ms: None,
             worker: None,
+            executor: None,
             progress: None,
             ended: None,
         };

@@ -10,11 +10,10 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::crash;
 
-type Line = (Process, Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+use super::{Kind, Started};
 
 /// The runners of this process; what else is its child is an orphan of a dead runner.
 static RUNNERS: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
@@ -30,13 +29,13 @@ pub(crate) fn with_runners<T>(act: impl FnOnce(&HashSet<u32>) -> T) -> T {
 }
 
 /// A runner's process.
-pub(super) struct Process {
+pub(in crate::runner) struct Process {
     child: tokio::process::Child,
     pid: Option<u32>,
 }
 
 /// Starts `jobmgr runner`. The file that runs now is started, whatever has become of its path.
-pub(super) fn start_runner() -> io::Result<Line> {
+pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = std::process::Command::new("/proc/self/exe");
     command.arg0("jobmgr").arg("runner").env_clear();
@@ -46,11 +45,15 @@ pub(super) fn start_runner() -> io::Result<Line> {
     if let Some(point) = crash::inherited() {
         command.env(crash::VARIABLE, point);
     }
-    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command.stdin(OwnedFd::from(theirs));
+    match kind {
+        Kind::Own => drop(command.stdout(Stdio::null()).stderr(Stdio::inherit())),
+        Kind::Plugin(env) => drop(command.arg("--plugin").envs(env).stdout(Stdio::piped()).stderr(Stdio::piped())),
+    }
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     // The set is locked meanwhile, so that nobody takes the new child for an orphan.
-    let child = runners(|runners| {
+    let mut child = runners(|runners| {
         let child = command.spawn()?;
         runners.extend(child.id());
         io::Result::Ok(child)
@@ -58,25 +61,26 @@ pub(super) fn start_runner() -> io::Result<Line> {
     ours.set_nonblocking(true)?;
     let (input, out) = tokio::net::UnixStream::from_std(ours)?.into_split();
     let pid = child.id();
-    Ok((Process { child, pid }, Box::new(input), Box::new(out)))
+    let printed = super::printed(child.stdout.take(), child.stderr.take());
+    Ok(Started { process: Process { child, pid }, input: Box::new(input), out: Box::new(out), printed })
 }
 
 impl Process {
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub(in crate::runner) fn pid(&self) -> Option<u32> {
         self.pid
     }
 
-    pub(super) async fn wait(&mut self) -> Option<std::process::ExitStatus> {
+    pub(in crate::runner) async fn wait(&mut self) -> Option<std::process::ExitStatus> {
         self.child.wait().await.ok()
     }
 
-    pub(super) async fn kill(&mut self) {
+    pub(in crate::runner) async fn kill(&mut self) {
         // It may have ended by itself meanwhile.
         drop(self.child.kill().await);
     }
 
     /// How the runner ended, in words.
-    pub(super) async fn epitaph(&mut self) -> String {
+    pub(in crate::runner) async fn epitaph(&mut self) -> String {
         let status = match tokio::time::timeout(std::time::Duration::from_secs(5), self.child.wait()).await {
             Ok(Ok(status)) => status,
             _ => return "the runner closed its line before it gave a result".into(),
@@ -89,6 +93,48 @@ impl Process {
     }
 }
 
+/// How a library's runner ended, in words.
+pub(in crate::runner) fn epitaph(status: std::process::ExitStatus) -> String {
+    let how = match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("was ended by {} ({signal})", signal_name(signal)),
+        (_, Some(code)) => format!("exited with code {code}"),
+        _ => "ended".into(),
+    };
+    format!("the executor's process {how} before it gave a result")
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        31 => "SIGSYS",
+        _ => "a signal",
+    }
+}
+
+/// Before a library is opened: no core of it, and at most so many bytes of memory.
+pub(in crate::runner) fn limit_runner(memory: Option<u64>) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Core, most(0))?;
+    if let Some(bytes) = memory {
+        setrlimit(Resource::Data, most(bytes))?;
+    }
+    Ok(())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         runners(|runners| self.pid.is_some_and(|pid| runners.remove(&pid)));
@@ -96,7 +142,7 @@ impl Drop for Process {
 }
 
 /// Makes this process a runner: takes the line off standard input, leads a session, adopts orphans.
-pub(super) fn become_runner() -> io::Result<(File, File)> {
+pub(in crate::runner) fn become_runner() -> io::Result<(File, File)> {
     let stdin = io::stdin();
     rustix::net::sockopt::socket_type(stdin.as_fd())
         .map_err(|_| io::Error::other("standard input is not the line to a worker"))?;
@@ -129,7 +175,7 @@ fn hide_strangers() {
 }
 
 /// Ends this process without running anything more.
-pub(super) fn exit_now() -> ! {
+pub(in crate::runner) fn exit_now() -> ! {
     // SIGKILL of one's own process runs no handler, no destructor and no atexit function.
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort();

@@ -17,9 +17,16 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
         Dialect::Sqlite => &[
             (1, "queue", include_str!("../../../migrations/sqlite/0001_queue.sql")),
             (2, "workers", include_str!("../../../migrations/sqlite/0002_workers.sql")),
+            (3, "executors", include_str!("../../../migrations/sqlite/0003_executors.sql")),
         ],
-        Dialect::Postgres => &[(2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql"))],
-        Dialect::Mysql => &[(2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql"))],
+        Dialect::Postgres => &[
+            (2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql")),
+            (3, "executors", include_str!("../../../migrations/postgres/0003_executors.sql")),
+        ],
+        Dialect::Mysql => &[
+            (2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql")),
+            (3, "executors", include_str!("../../../migrations/mysql/0003_executors.sql")),
+        ],
     };
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)

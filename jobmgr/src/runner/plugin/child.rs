@@ -1,0 +1,168 @@
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use jobmgr_plugin_api::loaded::{Instance, Shown};
+use jobmgr_plugin_api::{Error, Host, Kind, Outcome, Result, Stop, abi};
+use serde_json::Value;
+
+use super::host::{Calling, Line};
+use super::line::{Load, Work};
+use super::{Loaded, library};
+use crate::runner::platform;
+use crate::runner::wire::{self, Frame, Type};
+
+/// How long the end of a job's processes is waited for when the worker is gone.
+const LAST_SWEEP: Duration = Duration::from_secs(60);
+
+/// What `jobmgr runner --plugin` does: opens the library that the worker names, and calls it until the line closes.
+pub fn main() -> ExitCode {
+    let (mut input, output) = match platform::become_runner() {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!("jobmgr runner is started by jobmgr itself; it can't run alone: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let line = Arc::new(Line::new(output));
+    if line.send(Type::Ready, 0, env!("CARGO_PKG_VERSION").as_bytes(), &[]).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let Ok(Some(frame)) = wire::read(&mut input) else { return ExitCode::FAILURE };
+    // The library's constructors may hang; the worker's end must be seen all the same.
+    let (loaded, wait) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let line = Arc::clone(&line);
+        move || {
+            let instance = load(&frame, &line);
+            // Nobody waits for it any more when the line has closed.
+            let _ = loaded.send(instance);
+        }
+    });
+    let mut instance = None;
+    while let Ok(Some(frame)) = wire::read(&mut input) {
+        match frame.kind {
+            Type::Stop => line.stop(frame.job, stop(frame.payload.first())),
+            Type::Reply => line.answer(frame.job, frame.payload),
+            Type::Call => {
+                // The worker calls only what has said that it is loaded.
+                let made = match instance {
+                    Some(made) => made,
+                    None => match wait.recv() {
+                        Ok(Some(made)) => *instance.insert(made),
+                        _ => break,
+                    },
+                };
+                let calling = line.begin(frame.job);
+                std::thread::spawn(move || call(made, &frame, calling));
+            }
+            _ => break,
+        }
+    }
+    jobmgr_executor_process::close(LAST_SWEEP);
+    exit();
+}
+
+fn stop(byte: Option<&u8>) -> Stop {
+    match byte {
+        Some(2) => Stop::Detach,
+        Some(3) => Stop::Timeout,
+        _ => Stop::Cancel,
+    }
+}
+
+/// Opens what the worker names; says how it went.
+fn load(frame: &Frame, line: &Arc<Line>) -> Option<&'static Instance<'static>> {
+    let calling = line.begin(0);
+    match open(frame, &calling) {
+        Ok((loaded, instance)) => {
+            let json = serde_json::to_vec(&loaded).unwrap_or_default();
+            line.send(Type::Loaded, 0, &json, &[]).ok()?;
+            Some(Box::leak(Box::new(instance)))
+        }
+        Err(error) => {
+            flush();
+            // A worker that is gone needs no reason.
+            drop(calling.done(error.kind().status(), error.to_string().as_bytes()));
+            None
+        }
+    }
+}
+
+fn open(frame: &Frame, host: &dyn Host) -> Result<(Loaded, Instance<'static>)> {
+    let load: Load = serde_json::from_slice(&frame.payload).map_err(|error| Error::failed(error.to_string()))?;
+    let limit = |error: io::Error| Error::failed(format!("the limits of its process can't be set: {error}"));
+    platform::limit_runner(load.memory).map_err(limit)?;
+    let library = Box::leak(Box::new(library::open(&load.path).map_err(Error::invalid)?));
+    let description = library.describe(host)?;
+    let loaded = Loaded { description, capabilities: library.capabilities(), abi: library.abi() };
+    let shown = match load.shown.as_deref() {
+        Some("first") => Shown::First,
+        Some("larger") => Shown::Larger,
+        _ => Shown::Whole,
+    };
+    let instance = library.create(host, &load.config, shown)?;
+    Ok((loaded, instance))
+}
+
+/// Calls one function of the executor, on a thread of its own.
+fn call(instance: &Instance<'_>, frame: &Frame, calling: Calling) {
+    let result = work(instance, frame.payload.clone(), &calling);
+    flush();
+    let (status, json) = match result {
+        Ok(outcome) => (abi::status::OK, serde_json::to_vec(&outcome).unwrap_or_default()),
+        Err(error) => (error.kind().status(), error.to_string().into_bytes()),
+    };
+    if calling.done(status, &json).is_err() {
+        exit();
+    }
+}
+
+fn work(instance: &Instance<'_>, mut payload: Bytes, host: &dyn Host) -> Result<Option<Outcome>> {
+    if payload.len() < 4 {
+        return Err(Error::failed("a call without its head"));
+    }
+    let length = usize::try_from(payload.get_u32_le()).unwrap_or(usize::MAX);
+    let head = payload.split_to(length.min(payload.len()));
+    let work: Work = serde_json::from_slice(&head).map_err(|error| Error::failed(error.to_string()))?;
+    match work {
+        Work::Validate => {
+            let options: Value = serde_json::from_slice(&payload).map_err(|error| Error::invalid(error.to_string()))?;
+            instance.validate(host, &options).map(|()| None)
+        }
+        Work::Run => instance.run(host, &payload).map(Some),
+        Work::Recover { handle } => match instance.recover(host, &payload, handle.as_deref()) {
+            Err(error) if error.kind() == Kind::NeverStarted => instance.run(host, &payload).map(Some),
+            other => other.map(Some),
+        },
+        Work::Cleanup { handle } => instance.cleanup(host, &payload, handle.as_deref()).map(|()| None),
+    }
+}
+
+/// What C's standard output still holds is written.
+fn flush() {
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        fn fflush(stream: *mut std::ffi::c_void) -> std::ffi::c_int;
+    }
+    // SAFETY: null means every stream.
+    #[allow(unsafe_code)]
+    unsafe {
+        fflush(std::ptr::null_mut());
+    }
+}
+
+/// Ends this process without running anything more of the library: no exit functions, no destructors.
+fn exit() -> ! {
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        fn _exit(status: std::ffi::c_int) -> !;
+    }
+    // SAFETY: it returns to nobody.
+    #[allow(unsafe_code)]
+    unsafe {
+        _exit(0)
+    }
+}

@@ -1,0 +1,294 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jobmgr_plugin_api::loaded::Capabilities;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::file::{self, Looks};
+use super::schema::{self, Wrong};
+use super::{Load, Loaded, Loading, Runner};
+use crate::config;
+use crate::runner::link::Failure;
+
+/// How long a library may take to open when it is only looked at.
+const OPENING: Duration = Duration::from_secs(10);
+/// How many jobs an executor that runs several runs at once.
+const CONCURRENCY: usize = 100;
+/// Variables that a runner of a library has from the server, beside those that its section names.
+const ENVIRONMENT: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "USERPROFILE",
+];
+
+/// Which executor an attempt ran with; kept with the attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The name by which jobspecs select it.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// SHA-256 of the library's file, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// A runner that is ready for a call.
+pub struct Ready {
+    /// The runner.
+    pub runner: Runner,
+    /// What is in it.
+    pub about: About,
+    /// Whether other jobs use it too: it is not ended after this one.
+    pub shared: bool,
+}
+
+/// The executors of `[Executors]`; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Plugins {
+    entries: Arc<BTreeMap<String, Arc<Entry>>>,
+}
+
+struct Entry {
+    name: String,
+    config: config::Executor,
+    /// What is known of the file that was opened last.
+    known: Mutex<Option<Known>>,
+    spare: Mutex<Option<Opened>>,
+    /// Held while it is opened, so that it is opened once.
+    shared: tokio::sync::Mutex<Option<Opened>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    looks: Looks,
+    sha256: String,
+    loaded: Arc<Loaded>,
+}
+
+struct Opened {
+    looks: Looks,
+    sha256: String,
+    runner: Runner,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.entries.keys()).finish()
+    }
+}
+
+impl Plugins {
+    /// The executors of the configuration; no library is looked at yet.
+    pub fn new(executors: &BTreeMap<String, config::Executor>) -> Self {
+        let entry = |(name, config): (&String, &config::Executor)| {
+            let (name, config) = (name.clone(), config.clone());
+            let entry = Entry {
+                name: name.clone(),
+                config,
+                known: Mutex::default(),
+                spare: Mutex::default(),
+                shared: Default::default(),
+            };
+            (name, Arc::new(entry))
+        };
+        Self { entries: Arc::new(executors.iter().map(entry).collect()) }
+    }
+
+    /// The names by which jobspecs select them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Opens every library once, so that it is known what it takes; what is wrong with those that can't be opened.
+    pub async fn look(&self) -> Vec<(String, Result<Arc<Loaded>, String>)> {
+        let looks = self.entries.values().map(|entry| async {
+            let loaded = match tokio::time::timeout(OPENING, entry.open()).await {
+                Ok(Ok(opened)) => {
+                    let loaded = opened.runner.loaded.clone();
+                    *lock(&entry.spare) = Some(opened);
+                    Ok(loaded)
+                }
+                Ok(Err(failure)) => Err(failure.to_string()),
+                Err(_) => Err(format!("{}: was not open within {OPENING:?}", entry.config.plugin.display())),
+            };
+            (entry.name.clone(), loaded)
+        });
+        futures_util::future::join_all(looks).await
+    }
+
+    /// As [`look`](Self::look), and says it in the log.
+    pub async fn introduce(&self) {
+        for (name, loaded) in self.look().await {
+            match loaded {
+                Ok(loaded) => {
+                    let description = &loaded.description;
+                    info!(executor = name, version = description.version, "executor {} is there", description.name);
+                }
+                Err(why) => warn!(executor = name, "[Executors.{name}] can't be used now: {why}"),
+            }
+        }
+    }
+
+    /// What is known of it; `None` for a library that could not be opened yet.
+    pub fn loaded(&self, name: &str) -> Option<Arc<Loaded>> {
+        lock(&self.entries.get(name)?.known).as_ref().map(|known| Arc::clone(&known.loaded))
+    }
+
+    /// What it can do, as far as is known.
+    pub fn capabilities(&self, name: &str) -> Capabilities {
+        self.loaded(name).map(|loaded| loaded.capabilities).unwrap_or_default()
+    }
+
+    /// How many of its jobs run beside those in the worker's slots; `None`: they run in those.
+    pub fn concurrency(&self, name: &str) -> Option<usize> {
+        let can = self.capabilities(name);
+        let entry = self.entries.get(name)?;
+        (can.concurrent && can.recover).then(|| entry.config.concurrency.unwrap_or(CONCURRENCY))
+    }
+
+    /// How many of its jobs run beside those in the worker's slots, if it turns out to be one of that kind.
+    pub fn room(&self, name: &str) -> usize {
+        self.entries.get(name).and_then(|entry| entry.config.concurrency).unwrap_or(CONCURRENCY)
+    }
+
+    /// Whether the executor takes these options, as far as its schema says.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what would be right.
+    pub fn check(&self, name: &str, options: &Value) -> Result<(), Wrong> {
+        match self.loaded(name) {
+            Some(loaded) => schema::check(&loaded.description.options_schema, options),
+            // It says itself why it can't be opened, when a job needs it.
+            None => Ok(()),
+        }
+    }
+
+    /// A runner with the library as its file is now. May be cancelled.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn ready(&self, name: &str) -> Result<Ready, Failure> {
+        let unknown = || Failure::Executor(format!("there is no [Executors.{name}] in the configuration"));
+        let entry = self.entries.get(name).ok_or_else(unknown)?;
+        if self.concurrency(name).is_some() {
+            return entry.shared().await;
+        }
+        let opened = match entry.spare() {
+            Some(spare) => spare,
+            None => entry.open().await?,
+        };
+        // Found out just now that it is one to share.
+        if self.concurrency(name).is_some() {
+            *entry.shared.lock().await = Some(opened);
+            return entry.shared().await;
+        }
+        let refilled = Arc::clone(entry);
+        tokio::spawn(async move { refilled.refill().await });
+        Ok(entry.ready(opened, false))
+    }
+}
+
+impl Entry {
+    fn ready(&self, opened: Opened, shared: bool) -> Ready {
+        let version = opened.runner.loaded.description.version.clone();
+        let about = About { name: self.name.clone(), version, sha256: opened.sha256 };
+        Ready { runner: opened.runner, about, shared }
+    }
+
+    /// The spare, unless the file was replaced since it was opened.
+    fn spare(&self) -> Option<Opened> {
+        let spare = lock(&self.spare).take()?;
+        let (_, looks) = file::look(&self.config.plugin).ok()?;
+        (spare.runner.is_alive() && spare.looks == looks).then_some(spare)
+    }
+
+    async fn shared(&self) -> Result<Ready, Failure> {
+        let looks = file::look(&self.config.plugin).map_err(Failure::Executor)?.1;
+        let mut shared = self.shared.lock().await;
+        let usable = |opened: &&Opened| opened.runner.is_alive() && opened.looks == looks;
+        let opened = match shared.as_ref().filter(usable) {
+            Some(opened) => opened,
+            None => {
+                let opened = match self.spare() {
+                    Some(spare) => spare,
+                    None => self.open().await?,
+                };
+                // Jobs that the old one runs end with it.
+                shared.insert(opened)
+            }
+        };
+        let copy = Opened { looks: opened.looks.clone(), sha256: opened.sha256.clone(), runner: opened.runner.clone() };
+        Ok(self.ready(copy, true))
+    }
+
+    async fn refill(&self) {
+        if lock(&self.spare).is_some() {
+            return;
+        }
+        if let Ok(Ok(opened)) = tokio::time::timeout(OPENING, self.open()).await {
+            *lock(&self.spare) = Some(opened);
+        }
+    }
+
+    /// Starts a runner, and has it open the library.
+    async fn open(&self) -> Result<Opened, Failure> {
+        let (path, looks) = file::look(&self.config.plugin).map_err(Failure::Executor)?;
+        let load =
+            Load { path, config: Value::Object(self.config.config.clone()), memory: self.config.memory, shown: None };
+        let started = Loading::start(&load, self.environment()).await;
+        let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
+        let runner = match loading.ready().await {
+            Ok(runner) => runner,
+            // Its configuration is not the job's fault.
+            Err(Failure::Invalid(why)) => return Err(Failure::Executor(why)),
+            Err(failure) => return Err(failure),
+        };
+        let sha256 = self.sha256(&load.path, &looks).await?;
+        let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
+        *lock(&self.known) = Some(known);
+        Ok(Opened { looks, sha256, runner })
+    }
+
+    /// Of the same file as last time it is known.
+    async fn sha256(&self, path: &std::path::Path, looks: &Looks) -> Result<String, Failure> {
+        if let Some(known) = lock(&self.known).as_ref().filter(|known| known.looks == *looks) {
+            return Ok(known.sha256.clone());
+        }
+        let path: PathBuf = path.to_owned();
+        let found = tokio::task::spawn_blocking(move || file::find(&path)).await;
+        found.map_err(|error| Failure::Retry(error.to_string()))?.map(|found| found.sha256).map_err(Failure::Executor)
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let named = self.config.preserve_env_vars.iter().map(String::as_str);
+        ENVIRONMENT
+            .into_iter()
+            .chain(named)
+            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+            .collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! Jobs that run elsewhere: taking them over, what their executors ask for, and cleaning up after them.
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobmgr_plugin_api::{Error, Job, Kind, Result};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::Shared;
+use super::running::Running;
+use crate::runner::plugin::Work;
+use crate::runner::{Failure, Said};
+use crate::store::Leftover;
+
+/// How often it is looked for what executors have not cleaned up, beside the looks after each end.
+const TIDY: Duration = Duration::from_secs(60);
+/// How long a clean-up may take.
+const CLEANING: Duration = Duration::from_secs(60);
+
+/// What an executor asks for while it runs a job.
+pub(super) async fn request(running: &Running<'_>, job: &Job<Value>, method: &str, json: &Value) -> Result<Value> {
+    match method {
+        "artifact.put" => put(job, json).await,
+        _ => {
+            let _ = running;
+            Err(Error::new(Kind::Unsupported, format!("there is no method '{method}'")))
+        }
+    }
+}
+
+/// Takes a file of this machine among the job's artifacts: `{"name": "a/b.png", "path": "/absolute/file"}`.
+async fn put(job: &Job<Value>, json: &Value) -> Result<Value> {
+    let text = |key: &str| {
+        json[key].as_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("artifact.put: '{key}' is missing")))
+    };
+    let (name, path) = (text("name")?, text("path")?);
+    let inside = Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !inside {
+        return Err(Error::invalid(format!("artifact.put: '{name}' is no path below artifacts/")));
+    }
+    let to = Path::new(&job.dir).join("artifacts").join(&name);
+    let copied = tokio::task::spawn_blocking(move || {
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::copy(&path, &to).map_err(|error| std::io::Error::new(error.kind(), format!("{path}: {error}")))
+    });
+    let copied = copied.await.map_err(|error| Error::failed(error.to_string()))?;
+    let size = copied.map_err(|error| Error::failed(format!("artifact.put: {error}")))?;
+    Ok(json!({"size": size}))
+}
+
+/// Has executors clean up after attempts that are over, until the worker ends.
+pub(super) async fn tidy(shared: Arc<Shared>) {
+    loop {
+        for name in shared.parts.plugins.names() {
+            match shared.parts.store.leftovers(name).await {
+                Ok(leftovers) => {
+                    for leftover in leftovers {
+                        clean(&shared, &leftover).await;
+                    }
+                }
+                Err(error) => warn!(%error, "can't look for what executors have left"),
+            }
+        }
+        shared.root.forget_elsewhere(&shared.parts.store).await;
+        tokio::select! {
+            () = tokio::time::sleep(TIDY) => {}
+            () = shared.untidy.notified() => {}
+        }
+    }
+}
+
+async fn clean(shared: &Shared, leftover: &Leftover) {
+    let Leftover { id, attempt, executor, .. } = leftover;
+    match tokio::time::timeout(CLEANING, cleaned(shared, leftover)).await {
+        Ok(Ok(())) => {
+            if let Err(error) = shared.parts.store.cleaned(*id, *attempt).await {
+                warn!(%error, "what has been cleaned up is cleaned up once more");
+            }
+        }
+        Ok(Err(failure)) => {
+            warn!(job = id, attempt, executor, why = %failure, "the executor could not clean up; it is tried again")
+        }
+        Err(_) => {
+            warn!(job = id, attempt, executor, "the executor did not clean up in {CLEANING:?}; it is tried again")
+        }
+    }
+}
+
+async fn cleaned(shared: &Shared, leftover: &Leftover) -> std::result::Result<(), Failure> {
+    let ready = shared.parts.plugins.ready(&leftover.executor).await?;
+    if !ready.runner.loaded().capabilities.cleanup {
+        return Ok(());
+    }
+    let work = Work::Cleanup { handle: leftover.handle.clone() };
+    let mut call = ready.runner.call(&work, leftover.job.as_bytes()).await?;
+    let result = loop {
+        match call.next().await {
+            Said::Done(result) => break result.map(drop),
+            Said::Checkpoint(_) | Said::Request(..) => {
+                let no = Error::new(Kind::Unsupported, "not while cleaning up");
+                drop(call.answer(Err(no)).await);
+            }
+            _ => {}
+        }
+    };
+    if !ready.shared {
+        ready.runner.end().await;
+    }
+    result
+}
+
+/// How many jobs of an executor run beside the slots.
+pub(super) fn room(shared: &Shared, name: &str) -> usize {
+    shared.parts.plugins.room(name).max(shared.parts.config.concurrency)
+}
+
+/// Looks for jobs whose holders are gone, and goes on with as many as there is room for.
+pub(super) async fn take_over(shared: Arc<Shared>, name: String, room: Arc<tokio::sync::Semaphore>) {
+    let config = Arc::clone(&shared.parts.config);
+    while !shared.draining.is_cancelled() {
+        let free = u32::try_from(room.available_permits()).unwrap_or(u32::MAX).min(100);
+        let mut found = 0;
+        if free > 0 {
+            let asked = super::leases::now();
+            let taken = shared.parts.store.take_over(&name, &shared.root.id, config.lease, free).await;
+            match taken {
+                Ok(taken) => {
+                    found = taken.len();
+                    for taken in taken {
+                        info!(
+                            job = taken.claim.id,
+                            attempt = taken.claim.attempt,
+                            executor = name,
+                            "goes on with a job"
+                        );
+                        super::slot::resume(&shared, taken, asked, &room).await;
+                    }
+                }
+                Err(error) => warn!(%error, "can't look for jobs that nobody holds"),
+            }
+        }
+        if found > 0 {
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(config.poll.max(Duration::from_millis(100))) => {}
+            () = shared.draining.cancelled() => {}
+        }
+    }
+}
