@@ -218,12 +218,17 @@ fn the_environment_and_the_files_of_a_job_are_as_ever() {
     alone(|| {
         let script = "import os\nprint(dict(os.environ))\nfor fd in range(40):\n  \
                       try: print(fd,os.readlink('/proc/self/fd/%d'%fd).split(':')[0])\n  except OSError: pass\n\
-                      os.system('grep ^Sig /proc/self/status'); print(os.getpgid(0)==os.getpid(),os.getcwd())";
+                      print(os.getpgid(0)==os.getpid(),os.getcwd())";
         let mut job = python(script);
         job.env.insert("LD_LIBRARY_PATH".into(), "/no/such".into());
         let plain = run(&job);
         let confined = run(&limited(job, Limits { files: Some(64), ..Limits::default() }));
         assert_eq!(confined.text(), plain.text());
+        let signals = crate::support::job(["grep", "^Sig[BI]", "/proc/self/status"]);
+        let plain_signals = run(&signals);
+        let confined_signals = run(&limited(signals, Limits { files: Some(64), ..Limits::default() }));
+        assert_eq!(confined_signals.text(), plain_signals.text());
+        assert!(plain_signals.text().contains("SigIgn"), "{plain_signals:?}");
         assert!(plain.text().contains("\n0 /dev/null\n1 pipe\n2 pipe\n"), "{plain:?}");
     });
 }
