@@ -67,7 +67,7 @@ fn sandbox(sandbox: Sandbox) -> Options {
 
 /// No folder of this process's job is left.
 fn assert_no_group() {
-    let name = format!("jobmgr-zoo-{}-1", std::process::id());
+    let name = format!("jobmgr-job-zoo-{}-1", std::process::id());
     let found = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", &name]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
@@ -449,12 +449,14 @@ fn what_a_dead_runner_left_is_removed() {
             return;
         }
         let limits = Limits { pids: Some(20), ..Limits::default() };
-        let ran =
-            run(&limited(sh("cat /proc/self/cgroup; find /sys/fs/cgroup -name jobmgr-zoo-$PPID-1"), limits.clone()));
+        let ran = run(&limited(
+            sh("cat /proc/self/cgroup; find /sys/fs/cgroup -name jobmgr-job-zoo-$PPID-1"),
+            limits.clone(),
+        ));
         let found: Vec<&Path> = ran.text().lines().filter(|line| line.starts_with("/sys")).map(Path::new).collect();
         assert!(!found.is_empty(), "{ran:?}");
         let left: Vec<PathBuf> =
-            found.iter().map(|path| path.with_file_name(format!("jobmgr-left-{}", std::process::id()))).collect();
+            found.iter().map(|path| path.with_file_name(format!("jobmgr-job-left-{}", std::process::id()))).collect();
         left.iter().for_each(|path| drop(std::fs::create_dir(path)));
         run(&limited(sh("exit 0"), limits));
         for path in left {

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::places::Version;
 
 /// Names of folders that are ours begin so.
-const PREFIX: &str = "jobmgr-";
+const PREFIX: &str = "jobmgr-job-";
 /// How long it may take until a folder whose processes are gone can be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is tried to be quicker than somebody who cleans up.

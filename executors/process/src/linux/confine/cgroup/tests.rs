@@ -52,7 +52,7 @@ fn version_two_has_one_folder_with_everything() {
     let (group, unmet) = Group::within(&machine.places(), "jm-a1-7-1", &needs());
     let group = group.unwrap();
     assert_eq!(unmet, []);
-    let folder = format!("{own}/jobmgr-jm-a1-7-1");
+    let folder = format!("{own}/jobmgr-job-jm-a1-7-1");
     assert_eq!(group.folders(), [machine.path(&folder)]);
     // What the kernel would add up, a file replaces.
     assert_eq!(machine.read(&format!("{own}/cgroup.subtree_control")), "+pids");
@@ -126,15 +126,15 @@ fn version_one_has_a_folder_for_each_controller() {
     machine.write("sys/fs/cgroup/unified/cgroup.controllers", "hugetlb\n");
     let (group, unmet) = Group::within(&machine.places(), "j", &needs());
     let group = group.unwrap();
-    let base = |path: &str| machine.path(&format!("sys/fs/cgroup/{path}/jobmgr-j"));
+    let base = |path: &str| machine.path(&format!("sys/fs/cgroup/{path}/jobmgr-job-j"));
     assert_eq!(group.folders(), [base("memory/inner"), base("cpu,cpuacct"), base("pids/docker/c1")]);
     assert_eq!(unmet, []);
-    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-j/pids.max"), "20");
+    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-job-j/pids.max"), "20");
     group.kill();
-    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-j/pids.max"), "0");
-    assert_eq!(machine.read("sys/fs/cgroup/memory/inner/jobmgr-j/memory.limit_in_bytes"), "67108864");
-    assert_eq!(machine.read("sys/fs/cgroup/cpu,cpuacct/jobmgr-j/cpu.cfs_quota_us"), "150000");
-    machine.write("sys/fs/cgroup/memory/inner/jobmgr-j/memory.oom_control", "oom_kill_disable 0\noom_kill 3\n");
+    assert_eq!(machine.read("sys/fs/cgroup/pids/docker/c1/jobmgr-job-j/pids.max"), "0");
+    assert_eq!(machine.read("sys/fs/cgroup/memory/inner/jobmgr-job-j/memory.limit_in_bytes"), "67108864");
+    assert_eq!(machine.read("sys/fs/cgroup/cpu,cpuacct/jobmgr-job-j/cpu.cfs_quota_us"), "150000");
+    machine.write("sys/fs/cgroup/memory/inner/jobmgr-job-j/memory.oom_control", "oom_kill_disable 0\noom_kill 3\n");
     assert!(group.ran_out_of_memory());
 }
 
@@ -155,6 +155,6 @@ fn a_dead_runners_folder_goes_and_a_living_ones_stays() {
 
 #[test]
 fn keys_become_names_without_surprises() {
-    assert_eq!(folder::name("jm-4f-12-1"), "jobmgr-jm-4f-12-1");
-    assert_eq!(folder::name("../x y"), "jobmgr-___x_y");
+    assert_eq!(folder::name("jm-4f-12-1"), "jobmgr-job-jm-4f-12-1");
+    assert_eq!(folder::name("../x y"), "jobmgr-job-___x_y");
 }
