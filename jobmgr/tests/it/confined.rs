@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use jobmgr::domain::job::Reason;
+use jobmgr::domain::job::{LogBody, Reason};
 use jobmgr::runner::abilities;
 use serde_json::json;
 
@@ -63,6 +63,28 @@ fn what_another_user_left_is_kept_and_removed() {
     assert_eq!(server.download(&ended.artifacts[0]), b"hello\n");
     assert_eq!(home.stored(id).ended.unwrap().output, Some(json!({"a": 1})));
     eventually("the directory is gone", || home.left_of_jobs().is_empty());
+}
+
+#[test]
+fn another_user_reads_no_output_that_the_server_keeps_for_it() {
+    if !can(&["User"]) {
+        return;
+    }
+    let home = Home::new("");
+    for folder in [home.path(""), home.path("tmp")] {
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).unwrap();
+    }
+    // More than is kept in memory. Its directory is JOB-ATTEMPT, beside it lies the file.
+    let script = "head -c 200000 /dev/zero | tr '\\0' x; file=\"$(pwd).stdout\"; \
+                  until [ -e \"$file\" ]; do sleep 0.05; done; cat \"$file\" || echo closed >&2";
+    home.sh("curious", script, "Timeout = '60s'\nOptions = { User = 'nobody' }");
+    let server = home.serve();
+    let id = server.start("curious", json!({}));
+    assert_eq!(server.wait(id).status, "completed");
+    let ended = home.stored(id).ended.unwrap();
+    assert_eq!(ended.stdout.written, 200_000, "{ended:?}");
+    let LogBody::Inline(stderr) = &ended.stderr.body else { panic!("{ended:?}") };
+    assert!(String::from_utf8_lossy(stderr).ends_with("closed\n"));
 }
 
 #[test]
