@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bollard::API_DEFAULT_VERSION;
+use bollard::errors::Error as Answer;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
@@ -18,6 +19,8 @@ use crate::failure::Failure;
 const ANSWER: u64 = 120;
 /// The pauses between attempts to reach an engine that is away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How many times in a row a container may be in a state that has no name here.
+const UNKNOWN: u32 = 200;
 
 /// Where the engine is, and the engine once it was reached.
 pub struct Connection {
@@ -93,10 +96,21 @@ impl Engine {
 
     /// What there is of a container, by id or name.
     pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
-        match self.client.inspect_container(container, None::<InspectContainerOptions>).await.map_err(Failure::from) {
-            Ok(found) => Ok(Some(found)),
-            Err(Failure::Refused { status: 404, .. }) => Ok(None),
-            Err(other) => Err(other),
+        let mut tries = 0;
+        loop {
+            match self.client.inspect_container(container, None::<InspectContainerOptions>).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(Answer::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+                // Podman has a state `stopped`, between the end of the process and `exited`, which Docker has not.
+                Err(Answer::JsonDataError { message, .. }) if message.contains("unknown variant") => {
+                    tries += 1;
+                    if tries == UNKNOWN {
+                        return Err(Failure::Away(format!("the container stays in an unknown state: {message}")));
+                    }
+                    tokio::time::sleep(PAUSES.0).await;
+                }
+                Err(other) => return Err(other.into()),
+            }
         }
     }
 

@@ -35,9 +35,9 @@ impl From<Answer> for Failure {
             }
             Answer::RequestTimeoutError => Failure::Away("it does not answer".into()),
             Answer::SocketNotFoundError(_) => Failure::Away("there is no such socket".into()),
-            Answer::IOError { .. } | Answer::HyperResponseError { .. } | Answer::HyperLegacyError { .. } => {
-                broken(&answer)
-            }
+            Answer::IOError { err } => broken(&err),
+            Answer::HyperResponseError { err } => broken(&err),
+            Answer::HyperLegacyError { err } => broken(&err),
             Answer::DockerStreamError { error } => Failure::Away(error),
             other => Failure::Other(Error::failed(format!("the engine's answer can't be understood: {other}"))),
         }

@@ -1,16 +1,18 @@
 //! From a container to its outcome.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::WaitContainerOptions;
+use futures_util::StreamExt;
 use jobmgr_plugin_api::{Context, Error, Job, Kind, Outcome, Result, Stop};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::Docker;
 use crate::engine::{Away, Engine};
 use crate::failure::{Failure, is_shortage};
-use crate::logs::Logs;
+use crate::logs::{Logs, Until};
 use crate::options::Options;
 use crate::outcome::{Circumstances, has_ended, is_new, outcome};
 use crate::progress::{PROGRESS_EVERY, Progress};
@@ -21,6 +23,11 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How many times a container whose log has ended may still be called running, with pauses that double.
 const SETTLES: u32 = 7;
 
+/// How often the log of a container is read that can't be followed, at most.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// How long a container is not looked at while its end is waited for.
+const POLL: Duration = Duration::from_secs(10);
+
 /// One call's view of the job's container.
 pub struct Following<'a> {
     docker: &'a Docker,
@@ -30,15 +37,15 @@ pub struct Following<'a> {
     logs: Logs,
     progress: RefCell<Option<Progress>>,
     signalled: Cell<Option<Stop>>,
-    stop_signal: RefCell<Option<String>>,
 }
 
 /// What is known of the container between two looks at it.
 struct Known {
     /// It was made a moment ago.
     fresh: bool,
-    /// All of its output was handed on, if it has ended.
-    complete: bool,
+    /// Its log has come to an end.
+    log_ended: bool,
+    /// How often it was called running after that.
     settles: u32,
     /// The engine was away since the container was last seen running.
     gap: bool,
@@ -55,7 +62,6 @@ impl<'a> Following<'a> {
             logs: Logs::new(&job.logged),
             progress: RefCell::new(Progress::of(&job.env)),
             signalled: Cell::new(None),
-            stop_signal: RefCell::new(None),
         }
     }
 
@@ -73,13 +79,13 @@ impl<'a> Following<'a> {
 
     async fn follow(&self, stops: &Stops, fresh: bool) -> Result<Outcome> {
         let mut away = Away::new(self.docker.config.patience());
-        let mut known = Known { fresh, complete: false, settles: 0, gap: false };
+        let mut known = Known { fresh, log_ended: false, settles: 0, gap: false };
         loop {
             match self.look(stops, &mut known, &mut away).await {
                 Ok(Some(found)) => return self.outcome(&found, known.gap).await,
                 Ok(None) => {}
                 Err(Failure::Away(why) | Failure::Refused { status: 500.., message: why }) => {
-                    known = Known { fresh: false, complete: false, settles: 0, gap: true };
+                    known = Known { fresh: false, log_ended: false, settles: 0, gap: true };
                     away.pause(&self.docker.connection, &why).await?;
                 }
                 Err(other) => {
@@ -108,25 +114,44 @@ impl<'a> Following<'a> {
             let Some(found) = engine.inspect(&self.id).await? else { return Err(self.lost().into()) };
             away.back();
             if has_ended(&found) {
-                if !known.complete {
-                    known.complete = self.logs.read(engine, &self.id, self.ctx, false).await?;
-                }
+                // Once more: a log that is followed now and then ends before its last lines (Docker 20.10).
+                self.logs.read(engine, &self.id, self.ctx, Until::TheLast).await?;
                 return Ok(Some(found));
             }
-            self.stop_signal.replace(found.config.as_ref().and_then(|config| config.stop_signal.clone()));
             if is_new(&found) {
                 self.start(engine, stops).await?;
             }
             known.gap = false;
-            if known.complete && known.settles < SETTLES {
+            if known.log_ended && known.settles < SETTLES {
                 known.settles += 1;
                 sleep(Duration::from_millis(10 << known.settles)).await;
                 return Ok(None);
             }
         }
         known.settles = 0;
-        known.complete = self.logs.read(engine, &self.id, self.ctx, true).await?;
+        known.log_ended = if engine.podman.is_some() {
+            self.poll(engine).await?
+        } else {
+            self.logs.read(engine, &self.id, self.ctx, Until::TheEnd).await?
+        };
         Ok(None)
+    }
+
+    /// Reads the log again and again until the container seems to have ended, or for a while: podman 4.3 loses lines
+    /// in the middle of a log that is followed.
+    async fn poll(&self, engine: &Engine) -> Result<bool, Failure> {
+        let until = Instant::now() + POLL;
+        let mut end = std::pin::pin!(engine.client.wait_container(&self.id, None::<WaitContainerOptions>));
+        while Instant::now() < until {
+            let begin = Instant::now();
+            self.logs.read(engine, &self.id, self.ctx, Until::Now).await?;
+            // A long log takes its time, and may take a tenth of ours.
+            let pause = READ_EVERY.max(begin.elapsed() * 9);
+            if timeout(pause, end.next()).await.is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn lost(&self) -> Error {
@@ -178,20 +203,30 @@ impl<'a> Following<'a> {
         if why == Stop::Detach {
             return Error::stopped();
         }
-        let signal = self.stop_signal.borrow().clone().unwrap_or_else(|| "SIGTERM".into());
         let grace = Duration::from_millis(self.job.limits.kill_grace_ms);
         let polite = async {
+            let signal = self.stop_signal().await;
             while !self.signal(why, &signal).await {
                 sleep(AGAIN).await;
             }
             std::future::pending::<()>().await;
         };
         // What it gives is that the grace is over.
-        let _ = tokio::time::timeout(grace, polite).await;
+        let _ = timeout(grace, polite).await;
         loop {
             self.signal(why, "SIGKILL").await;
             sleep(AGAIN).await;
         }
+    }
+
+    /// The image may have a signal of its own by which it wants to be asked.
+    async fn stop_signal(&self) -> String {
+        let found = match self.docker.connection.engine().await {
+            Ok(engine) => engine.inspect(&self.id).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let signal = found.and_then(|found| found.config?.stop_signal).filter(|signal| !signal.is_empty());
+        signal.unwrap_or_else(|| "SIGTERM".into())
     }
 
     /// Whether the signal was passed on.

@@ -121,7 +121,10 @@ impl Docker {
         let body = container::body(job, &self.config, engine)?;
         container::share_directory(job, ctx);
         image::create(engine, &self.config, job, ctx, body).await.map_err(|failure| match failure {
-            Failure::Refused { status: 400..=499, message } => {
+            // Podman has 500 for whatever it does not like.
+            Failure::Refused { status, message }
+                if status < 500 || (engine.podman.is_some() && !failure::is_shortage(&message)) =>
+            {
                 Error::invalid(format!("the engine refuses the container: {message}"))
             }
             other => self.error(other),

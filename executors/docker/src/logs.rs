@@ -20,31 +20,45 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Docker cuts lines into pieces of this size.
 const CUT: usize = 16 << 10;
 
+/// How far a log is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The container's end, as it is written.
+    TheEnd,
+    /// What there is now of a container that may still run.
+    Now,
+    /// What there is of one that has ended.
+    TheLast,
+}
+
 /// How much of standard output and standard error jobmgr has.
 pub struct Logs {
     given: Cell<[u64; 2]>,
+    /// How long the log was when it was read last.
+    length: Cell<u64>,
 }
 
 impl Logs {
     /// From what an earlier process has handed on.
     pub fn new(logged: &[Logged; 2]) -> Self {
-        Self { given: Cell::new([logged[0].bytes, logged[1].bytes]) }
+        Self { given: Cell::new([logged[0].bytes, logged[1].bytes]), length: Cell::new(0) }
     }
 
-    /// Hands on what there is, with `follow` until the container ends; `false`: there may be more.
-    pub async fn read(&self, engine: &Engine, id: &str, ctx: &Context<'_>, follow: bool) -> Result<bool, Failure> {
+    /// Hands on what there is; `false`: the engine did not say that this is the end.
+    pub async fn read(&self, engine: &Engine, id: &str, ctx: &Context<'_>, until: Until) -> Result<bool, Failure> {
+        let follow = until == Until::TheEnd;
         let what = LogsOptions { follow, stdout: true, stderr: true, tail: "all".into(), ..Default::default() };
         let mut pieces = std::pin::pin!(engine.client.logs(id, Some(what)));
-        let mut seen = [0_u64; 2];
-        let mut lines = [Line::default(); 2];
+        let mut pass = Pass::default();
+        let mut last = None;
         loop {
             let piece = match tokio::time::timeout(QUIET, pieces.next()).await {
                 Ok(Some(piece)) => piece?,
-                Ok(None) => return Ok(true),
+                Ok(None) => break,
                 Err(_) if follow && engine.inspect(id).await?.as_ref().is_none_or(has_ended) => return Ok(false),
                 Err(_) => continue,
             };
-            let (stream, message) = match piece {
+            let piece = match piece {
                 LogOutput::StdOut { message } => (0, message),
                 LogOutput::StdErr { message } => (1, message),
                 // A piece without its end, or the engine's own words where output should be.
@@ -52,11 +66,33 @@ impl Logs {
                     return Err(Failure::Away("the container's log broke off".into()));
                 }
             };
-            if lines[stream].lacks_end(&message) && engine.podman.is_none() {
-                self.give(ctx, stream, &mut seen, b"\n")?;
+            let next = if until == Until::Now { last.replace(piece) } else { Some(piece) };
+            if let Some((stream, message)) = next {
+                self.take(engine, ctx, &mut pass, stream, &message)?;
             }
-            self.give(ctx, stream, &mut seen, &message)?;
         }
+        if let Some((stream, message)) = last {
+            // What was being written at this moment may be half a line: it counts when it stays as it is.
+            let length = pass.seen.iter().sum::<u64>() + message.len() as u64;
+            if self.length.replace(length) == length {
+                self.take(engine, ctx, &mut pass, stream, &message)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(
+        &self,
+        engine: &Engine,
+        ctx: &Context<'_>,
+        pass: &mut Pass,
+        stream: usize,
+        message: &[u8],
+    ) -> Result<(), Failure> {
+        if pass.lines[stream].lacks_end(message) && engine.podman.is_none() {
+            self.give(ctx, stream, &mut pass.seen, b"\n")?;
+        }
+        self.give(ctx, stream, &mut pass.seen, message)
     }
 
     fn give(&self, ctx: &Context<'_>, stream: usize, seen: &mut [u64; 2], message: &[u8]) -> Result<(), Failure> {
@@ -70,6 +106,13 @@ impl Logs {
         }
         Ok(())
     }
+}
+
+/// One reading of the log from its beginning.
+#[derive(Default)]
+struct Pass {
+    seen: [u64; 2],
+    lines: [Line; 2],
 }
 
 /// The line of a stream that is being read. Docker 20.10 drops the end of a line that its driver `local` had cut; that

@@ -266,6 +266,8 @@ impl<'a> Work<'a> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let parent = tempfile::tempdir().expect("a directory");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(parent.path(), private).expect("it is ours");
         let dir = parent.path().join("job");
         std::fs::create_dir_all(dir.join("artifacts")).expect("a directory");
         let options: Options =
