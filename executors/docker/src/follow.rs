@@ -186,10 +186,13 @@ impl<'a> Following<'a> {
     }
 
     async fn outcome(&self, found: &ContainerInspectResponse, gap: bool) -> Result<Outcome> {
-        let away = match (gap, self.docker.connection.engine().await) {
-            (true, Ok(engine)) => Some(engine.keeps_containers().await),
-            _ => None,
-        };
+        let mut away = None;
+        if let (true, Ok(engine)) = (gap, self.docker.connection.engine().await) {
+            away = Some(engine.keeps_containers().await);
+            if engine.podman.is_none() {
+                self.ctx.warn("the engine was away when the container ended: the last of its output may be missing");
+            }
+        }
         let outcome = outcome(found, &Circumstances { signalled: self.signalled.get(), away });
         if let Some(text) = &outcome.message {
             self.ctx.warn(text.clone());

@@ -141,8 +141,16 @@ impl Engine {
         let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
         assert!(kill.is_ok_and(|status| status.success()));
         child.wait().expect("it is ours");
-        if signal == "KILL" {
-            // Nobody else removes it.
+        if signal == "KILL" && self.kind == Kind::Docker {
+            // Its containerd dies with it, a moment later; a dockerd that sees it alive would wait for it. Nobody else
+            // removes the two files.
+            let file = self.path("exec/containerd/containerd.pid");
+            let process = std::fs::read_to_string(&file).unwrap_or_default();
+            wait("the end of containerd", || {
+                let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.trim())).unwrap_or_default();
+                (stat.is_empty() || stat.contains(") Z ")).then_some(())
+            });
+            drop(std::fs::remove_file(file));
             drop(std::fs::remove_file(self.path("pid")));
         }
     }
@@ -200,17 +208,42 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if lock(&self.service).is_none() && !std::thread::panicking() {
-            self.up();
-        }
-        if lock(&self.service).is_some() {
-            let force = bollard::query_parameters::RemoveContainerOptions { force: true, v: true, link: false };
-            for name in self.containers() {
-                let _ = self.ask(async |client| client.remove_container(&name, Some(force.clone())).await);
+        let force = bollard::query_parameters::RemoveContainerOptions { force: true, v: true, link: false };
+        let all = bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
+        // Nothing may panic here; what does not work is made up for below.
+        runtime::runtime().block_on(async {
+            let Some(client) = self.client() else { return };
+            for one in client.list_containers(Some(all)).await.unwrap_or_default() {
+                let _ = client.remove_container(&one.id.unwrap_or_default(), Some(force.clone())).await;
             }
-            self.down("TERM");
+        });
+        if let Some(mut child) = lock(&self.service).take() {
+            drop(Command::new("kill").arg(child.id().to_string()).status());
+            let until = Instant::now() + LONG;
+            while child.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            drop((child.kill(), child.wait()));
         }
+        end_strays(self.dir.path());
         unmount(self.dir.path());
+    }
+}
+
+/// Ends what names this directory in its command line, with its children: an engine that could not be ended properly
+/// leaves the keepers of its containers.
+fn end_strays(dir: &Path) {
+    let dir = dir.display().to_string();
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if pid == std::process::id() || !String::from_utf8_lossy(&line).contains(&dir) {
+            continue;
+        }
+        let children = process.path().join(format!("task/{pid}/children"));
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let all = children.split_whitespace().map(str::to_owned).chain([pid.to_string()]);
+        drop(Command::new("kill").arg("-9").args(all).status());
     }
 }
 
