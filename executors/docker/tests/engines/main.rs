@@ -4,6 +4,7 @@
 
 /// Fifty at once.
 mod many;
+mod pulls;
 /// Detach, recover, cleanup.
 mod recovery;
 /// What is refused, and what is said then.

@@ -111,7 +111,10 @@ impl Engine {
                 let engine = "[engine]\nruntime=\"runc\"\ncgroup_manager=\"cgroupfs\"\nevents_logger=\"file\"\n";
                 std::fs::write(self.path("conf"), format!("[containers]\n{limits}\n{engine}")).expect("a file");
                 let mut command = Command::new("podman");
-                command.env("CONTAINERS_CONF", path("conf"));
+                // The registry that the tests start has no certificate.
+                let registries = "[[registry]]\nprefix=\"127.0.0.1\"\nlocation=\"127.0.0.1\"\ninsecure=true\n";
+                std::fs::write(self.path("registries"), registries).expect("a file");
+                command.env("CONTAINERS_CONF", path("conf")).env("CONTAINERS_REGISTRIES_CONF", path("registries"));
                 command.args(["--root", &path("data"), "--runroot", &path("run"), "--tmpdir", &path("tmp")]);
                 command.args(["system", "service", "--time=0", &self.host()]);
                 command
@@ -160,14 +163,7 @@ impl Engine {
     }
 
     fn add_image(&self) {
-        let root = self.path("image");
-        std::fs::create_dir_all(root.join("bin")).expect("a directory");
-        std::fs::copy(busybox().expect("was found"), root.join("bin/busybox")).expect("a copy");
-        let names = "sh echo cat sleep seq dd id env touch mkdir ls true tail kill head tr printf test yes";
-        for name in names.split(' ') {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
-        }
-        let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output().expect("tar runs").stdout;
+        let tar = layer();
         let question =
             CreateImageOptions { from_src: Some("-".into()), repo: Some(IMAGE.into()), ..Default::default() };
         runtime::runtime().block_on(async {
@@ -204,6 +200,19 @@ impl Engine {
         let client = self.client().expect("it is up");
         runtime::runtime().block_on(question(client))
     }
+}
+
+/// A file system with busybox, as tar.
+pub fn layer() -> Vec<u8> {
+    let root = tempfile::tempdir().expect("a directory");
+    let bin = root.path().join("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    std::fs::copy(busybox().expect("was found"), bin.join("busybox")).expect("a copy");
+    let names = "sh echo cat sleep seq dd id env touch mkdir ls true tail kill head tr printf test yes";
+    for name in names.split(' ') {
+        std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
+    }
+    Command::new("tar").arg("-C").arg(root.path()).args(["-c", "bin"]).output().expect("tar runs").stdout
 }
 
 impl Drop for Engine {
