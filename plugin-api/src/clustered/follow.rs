@@ -9,8 +9,8 @@ use crate::{Context, Error, Job, KillReason, Outcome, Result, Stop, StopGuard};
 
 /// The shortest wait between two looks at a job.
 const QUICK: Duration = Duration::from_millis(50);
-/// How long the end of the output is tried to be read.
-const LAST_LOGS: Duration = Duration::from_secs(30);
+/// How long the end of the output is tried to be read, and what the job left to be brought.
+const AFTER_END: Duration = Duration::from_secs(30);
 /// How long a job may take to be gone after its grace.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -60,8 +60,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
         loop {
             let seen = self.watch.job.wait(self.pause());
             if let Some(Poll::Ended(outcome)) = seen.poll {
-                self.last_logs()?;
-                return Ok(outcome);
+                return self.rest()?.map_or(Ok(outcome), Err);
             }
             match self.ctx.stop() {
                 Some(Stop::Detach) => return Err(Error::stopped()),
@@ -70,7 +69,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
             }
             self.tell(&seen)?;
             if seen.unknown_since.is_some_and(|since| since.elapsed() >= self.cluster.unseen_limit()) {
-                self.last_logs()?;
+                self.rest_or_warn()?;
                 return Err(Error::lost(format!("{} does not know the job '{}' any more", C::NAME, self.job.key)));
             }
             self.look(&seen)?;
@@ -106,19 +105,34 @@ impl<'a, C: Cluster> Follow<'a, C> {
         }
     }
 
-    /// All the rest of the output of a job that has ended.
-    fn last_logs(&self) -> Result<()> {
-        let until = Instant::now() + LAST_LOGS;
+    /// All the rest of the output of a job that has ended, and what else it left.
+    fn rest(&self) -> Result<Option<Error>> {
+        if let Some(error) = self.patiently(|| self.logs())? {
+            self.ctx.warn(format!("the end of the output can't be read: {error}"));
+        }
+        self.patiently(|| Ok(self.cluster.collect(self.job, &self.handle, self.ctx).err()))
+    }
+
+    /// Tries for a while; gives the last error.
+    fn patiently(&self, attempt: impl Fn() -> Result<Option<Error>>) -> Result<Option<Error>> {
+        let until = Instant::now() + AFTER_END;
         let mut patience = Patience::new(Duration::from_millis(200));
-        while let Some(error) = self.logs()? {
+        while let Some(error) = attempt()? {
             if Instant::now() >= until {
-                self.ctx.warn(format!("the end of the output can't be read: {error}"));
-                break;
+                return Ok(Some(error));
             }
             if self.ctx.stop() == Some(Stop::Detach) {
                 return Err(Error::stopped());
             }
             std::thread::sleep(patience.failed());
+        }
+        Ok(None)
+    }
+
+    /// As [`rest`](Self::rest) for a job that counts as ended whatever it left.
+    fn rest_or_warn(&self) -> Result<()> {
+        if let Some(error) = self.rest()? {
+            self.ctx.warn(format!("what the job left can't be brought: {error}"));
         }
         Ok(())
     }
@@ -156,15 +170,15 @@ impl<'a, C: Cluster> Follow<'a, C> {
             self.watch.hurry();
             seen = self.watch.job.wait(QUICK);
             if let Some(Poll::Ended(outcome)) = &seen.poll {
-                self.last_logs()?;
+                self.rest_or_warn()?;
                 return Ok(killed(why, Some(outcome)));
             }
             if seen.poll == Some(Poll::Unknown) && order.is_done_since(seen.answers) {
-                self.last_logs()?;
+                self.rest_or_warn()?;
                 return Ok(killed(why, None));
             }
             if late >= KILL_LIMIT {
-                self.last_logs()?;
+                self.rest_or_warn()?;
                 let message = format!("{} was asked to end the job, and has not said that it is gone", C::NAME);
                 return Ok(killed(why, None).with_message(message));
             }

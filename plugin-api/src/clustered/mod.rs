@@ -110,6 +110,15 @@ pub trait Cluster: Sized + Send + Sync + 'static {
         ctx: &Context<'_>,
     ) -> Result<()>;
 
+    /// Brings what the job left where jobmgr looks for it, its artifacts above all; called after the end and the last
+    /// `logs`, and again where it failed.
+    ///
+    /// # Errors
+    /// When it can't be brought. It is tried again for a while; then a job that ended by itself fails with this.
+    fn collect(&self, _job: &Job<Self::Options>, _handle: &Self::Handle, _ctx: &Context<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Asks the system to end a job; one that has ended already is no error. May be called again.
     ///
     /// # Errors
