@@ -1,0 +1,81 @@
+use std::fs;
+use std::time::Duration;
+
+use jobmgr_plugin_api::{Ending, KillReason, Kind};
+
+use crate::cluster;
+use crate::support::{job, run, start, until, within};
+
+#[test]
+fn a_controller_that_dies_in_the_middle_ends_no_job() {
+    let Some(cluster) = cluster::own("") else { return };
+    let gate = cluster.path().join("gate");
+    let script = format!("echo first; while [ ! -e {} ]; do sleep 0.1; done; echo second; exit 5", gate.display());
+    // It would be lost at once if no answer were taken for one.
+    let executor = cluster.executor_with(|config| config.unseen_limit = 0.1);
+    let running = start(&executor, &job(&cluster, &script));
+    running.until_said("first");
+    until("it is on disk", || cluster.call("scontrol", &["show", "job"]).contains("JobState=RUNNING"));
+    cluster.kill_controller();
+    let log = || String::from_utf8(running.host.executor_log()).unwrap();
+    until("it is noticed", || log().contains("slurm does not answer: squeue: "));
+    fs::write(gate, "").unwrap();
+    // The output is live all the same.
+    running.until_said("second");
+    cluster.start_controller(false);
+    until("it answers", || log().contains("slurm answers again") || running.is_over());
+    let (result, host) = running.end();
+    assert_eq!(result.unwrap().ending, Ending::Exited(5));
+    assert_eq!(host.stdout(), b"first\nsecond\n");
+}
+
+#[test]
+fn a_controller_that_is_down_means_later() {
+    let Some(cluster) = cluster::own("") else { return };
+    cluster.kill_controller();
+    let error = run(&cluster, &job(&cluster, "true")).0.unwrap_err();
+    assert_eq!(error.kind(), Kind::Retry, "{error}");
+    cluster.start_controller(false);
+    until("it is back", || cluster.call("sinfo", &["-h", "-o", "%T"]).contains("idle"));
+    assert_eq!(run(&cluster, &job(&cluster, "true")).0.unwrap().ending, Ending::Exited(0));
+}
+
+#[test]
+fn a_node_that_fails_is_told_apart() {
+    let Some(cluster) = cluster::own("") else { return };
+    let running = start(&cluster.executor(), &job(&cluster, "echo begun; exec sleep 600"));
+    running.until_said("begun");
+    cluster.kill_node();
+    let node = cluster.call("sinfo", &["-h", "-o", "%n"]);
+    let node = format!("NodeName={}", node.trim());
+    cluster.call("scontrol", &["update", &node, "State=DOWN", "Reason=test"]);
+    let outcome = running.outcome();
+    assert_eq!(outcome.ending, Ending::Killed(KillReason::NodeLost), "{outcome:?}");
+}
+
+#[test]
+fn a_job_that_gives_way_is_told_apart() {
+    let more = "PreemptType=preempt/partition_prio\nPreemptMode=CANCEL\n";
+    let Some(cluster) = cluster::own(more) else { return };
+    let running = start(&cluster.executor(), &job(&cluster, "echo begun; exec sleep 600"));
+    running.until_said("begun");
+    let mut urgent = job(&cluster, "echo urgent");
+    urgent.options.partition = Some("urgent".into());
+    urgent.options.exclusive = true;
+    assert_eq!(run(&cluster, &urgent).0.unwrap().ending, Ending::Exited(0));
+    let outcome = running.outcome();
+    assert_eq!(outcome.ending, Ending::Killed(KillReason::Preempted), "{outcome:?}");
+}
+
+#[test]
+fn slurms_own_time_limit_is_told_apart() {
+    let Some(cluster) = cluster::shared() else { return };
+    let mut job = job(&cluster, "echo begun; exec sleep 600");
+    job.options.time = Some("1".into());
+    let running = start(&cluster.executor(), &job);
+    // Slurm counts in minutes, and looks every half.
+    within(Duration::from_secs(240), "its minute is over", || running.is_over());
+    let outcome = running.outcome();
+    assert_eq!(outcome.ending, Ending::Killed(KillReason::Timeout), "{outcome:?}");
+    assert!(outcome.message.unwrap().starts_with("Slurm: TIMEOUT"));
+}
