@@ -13,6 +13,15 @@ const OUTPUT: [(Stream, &str); 2] = [(Stream::Stdout, "stdout"), (Stream::Stderr
 /// Names of variables that lead to what the job leaves for jobmgr.
 const RESULTS: [&str; 2] = ["JOBMGR_ARTIFACTS_DIR", "JOBMGR_OUTPUT"];
 
+/// What the script says of the command's end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exit {
+    /// The end.
+    pub outcome: Outcome,
+    /// Slurm, for whatever reason, had asked the job to end.
+    pub was_stopped: bool,
+}
+
 /// What a job has on the disk that the nodes see.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -64,15 +73,16 @@ impl Folder {
     }
 
     /// What the script left about the end.
-    pub fn exit(&self) -> Option<Outcome> {
+    pub fn exit(&self) -> Option<Exit> {
         let text = fs::read_to_string(self.path.join("exit")).ok()?;
-        let (how, number) = text.trim().split_once(' ')?;
-        let number = number.parse().ok()?;
-        match how {
-            "exited" => Some(Outcome::exited(number)),
-            "signaled" => Some(Outcome::signaled(number)),
-            _ => None,
-        }
+        let mut words = text.split_whitespace();
+        let (how, number) = (words.next()?, words.next()?.parse().ok()?);
+        let outcome = match how {
+            "exited" => Outcome::exited(number),
+            "signaled" => Outcome::signaled(number),
+            _ => return None,
+        };
+        Some(Exit { outcome, was_stopped: words.next() == Some("stopped") })
     }
 
     /// The number that Slurm gave to the job that began here.

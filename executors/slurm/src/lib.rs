@@ -110,7 +110,7 @@ impl Cluster for Slurm {
             let exit = Folder::at(&handle.folder).exit();
             match (records.get(&handle.job), exit) {
                 (Some(record), exit) => state::poll(handle.job, record, exit),
-                (None, Some(exit)) => Poll::Ended(exit),
+                (None, Some(exit)) => Poll::Ended(exit.outcome),
                 (None, None) => Poll::Unknown,
             }
         };

@@ -13,24 +13,30 @@ pub struct Script<'a> {
     pub folder: &'a str,
 }
 
-/// Leaves its job id in `id`, runs the command, and leaves the end in `exit`: `exited 5` or `signaled 9`.
+/// Leaves its job id in `id`, runs the command, and leaves the end in `exit`: `exited 5` or `signaled 9`, and `stopped`
+/// behind it where somebody asked the job to end.
 ///
 /// A shell's status is 128 + n both for signal n and for `exit`; but for a signal it says something, and what it says
 /// goes into a file of its own. (It keeps silent about SIGINT and SIGPIPE, so these two come as exit codes.) The traps
 /// keep the shell alive when Slurm signals every process of the job: the command's end is still written down.
+///
+/// A controller that lost its last seconds may start a job again that runs or ran already; the script knows, and does
+/// not. A requeued job has another restart count.
 pub fn job(script: &Script<'_>) -> String {
     let folder = quote(script.folder);
     let (exports, command) = (exports(script.env), command(script));
     format!(
         "#!/bin/sh
-trap : HUP INT QUIT USR1 USR2 ALRM TERM XCPU
-folder={folder}
+folder={folder} stopped=
+trap : HUP INT QUIT USR1 USR2 ALRM XCPU
+trap 'stopped=\" stopped\"' TERM
+mkdir \"$folder/begun-${{SLURM_RESTART_COUNT:-0}}\" || exit 75
 rm -f \"$folder/exit\" \"$folder/signal\"
 echo \"$SLURM_JOB_ID\" > \"$folder/id.new\" && mv -f \"$folder/id.new\" \"$folder/id\"
 exec 3>&2 2>\"$folder/signal\"
 (
 exec 2>&3 3>&-
-unset folder
+unset folder stopped
 cd {directory} || exit 126
 {exports}{command}
 )
@@ -41,7 +47,7 @@ if [ \"$status\" -gt 128 ] && [ -s \"$folder/signal\" ]; then
 else
     end=\"exited $status\"
 fi
-echo \"$end\" > \"$folder/exit.new\" && mv -f \"$folder/exit.new\" \"$folder/exit\"
+echo \"$end$stopped\" > \"$folder/exit.new\" && mv -f \"$folder/exit.new\" \"$folder/exit\"
 exit \"$status\"
 ",
         directory = quote(script.directory),

@@ -1,5 +1,7 @@
 use jobmgr_plugin_api::serde_json::json;
-use jobmgr_plugin_api::{KillReason, Outcome, Poll};
+use jobmgr_plugin_api::{Ending, KillReason, Outcome, Poll};
+
+use crate::folder::Exit;
 
 /// What Slurm says of one job.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,25 +17,36 @@ pub struct Record {
 }
 
 /// What the record means, with what the script left about its end.
-pub fn poll(id: u64, record: &Record, exit: Option<Outcome>) -> Poll {
-    match record.state.as_str() {
-        "PENDING" => Poll::Queued(record.reason.clone()),
-        "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => {
-            Poll::Queued(record.state.clone())
+pub fn poll(id: u64, record: &Record, exit: Option<Exit>) -> Poll {
+    let outcome = match record.state.as_str() {
+        "PENDING" => return Poll::Queued(record.reason.clone()),
+        state @ ("CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT") => {
+            return Poll::Queued(state.to_owned());
         }
-        "COMPLETED" | "FAILED" => Poll::Ended(detailed(id, record, by_itself(record, exit))),
-        other => match killed(other) {
-            Some((why, text)) => {
-                let mut outcome = Outcome::killed(why).with_message(format!("Slurm: {other} ({text})"));
-                if let Some(exit) = exit {
-                    (outcome.exit_code, outcome.signal) = (exit.exit_code, exit.signal);
-                }
-                Poll::Ended(detailed(id, record, outcome))
+        "COMPLETED" | "FAILED" => by_itself(record, exit),
+        state => match killed(state) {
+            // A node may fail, or a restarted controller give up, what has ended well already.
+            Some((why, _)) if why != KillReason::OutOfMemory && exit.as_ref().is_some_and(was_over) => {
+                by_itself(record, exit)
             }
+            Some((why, text)) => from_outside(why, format!("Slurm: {state} ({text})"), exit),
             // RUNNING, SUSPENDED, COMPLETING, STAGE_OUT, and what later versions may have.
-            None => Poll::Running,
+            None => return Poll::Running,
         },
+    };
+    Poll::Ended(detailed(id, record, outcome))
+}
+
+fn was_over(exit: &Exit) -> bool {
+    !exit.was_stopped && matches!(exit.outcome.ending, Ending::Exited(_))
+}
+
+fn from_outside(why: KillReason, message: String, exit: Option<Exit>) -> Outcome {
+    let mut outcome = Outcome::killed(why).with_message(message);
+    if let Some(Exit { outcome: own, .. }) = exit {
+        (outcome.exit_code, outcome.signal) = (own.exit_code, own.signal);
     }
+    outcome
 }
 
 fn killed(state: &str) -> Option<(KillReason, &'static str)> {
@@ -51,10 +64,10 @@ fn killed(state: &str) -> Option<(KillReason, &'static str)> {
 }
 
 /// The script knows best how the command ended; without its word there is only Slurm's.
-fn by_itself(record: &Record, exit: Option<Outcome>) -> Outcome {
+fn by_itself(record: &Record, exit: Option<Exit>) -> Outcome {
     let status = record.status.unwrap_or_default();
     match (exit, status & 0x7f, status >> 8 & 0xff) {
-        (Some(exit), _, _) => exit,
+        (Some(exit), _, _) => exit.outcome,
         (None, 0, code) if record.state == "COMPLETED" || code != 0 => Outcome::exited(code),
         // It ran, and something killed all of it.
         (None, signal, _) if signal > 1 => Outcome::signaled(signal),
@@ -73,9 +86,10 @@ fn detailed(id: u64, record: &Record, mut outcome: Outcome) -> Outcome {
 mod tests {
     use jobmgr_plugin_api::{Ending, KillReason, Outcome, Poll};
 
-    use super::{Record, poll};
+    use super::{Exit, Record, poll};
 
     fn ended(state: &str, status: i32, exit: Option<Outcome>) -> Outcome {
+        let exit = exit.map(|outcome| Exit { outcome, was_stopped: false });
         let record = Record { state: state.into(), status: Some(status), reason: "None".into(), nodes: "n1".into() };
         match poll(5, &record, exit) {
             Poll::Ended(outcome) => outcome,
@@ -109,6 +123,19 @@ mod tests {
         assert_eq!(ended("FAILED", 9, None).ending, Ending::Signaled(9));
         assert_eq!(ended("COMPLETED", 0, None).ending, Ending::Exited(0));
         assert_eq!(ended("FAILED", 1, None).ending, Ending::Killed(KillReason::Other));
+    }
+
+    #[test]
+    fn what_had_ended_by_itself_stays_so() {
+        for state in ["CANCELLED", "NODE_FAIL", "PREEMPTED", "TIMEOUT"] {
+            assert_eq!(ended(state, 15, Some(Outcome::exited(3))).ending, Ending::Exited(3), "{state}");
+            let record = Record { state: state.into(), status: None, reason: "None".into(), nodes: String::new() };
+            let stopped = Exit { outcome: Outcome::exited(3), was_stopped: true };
+            let Poll::Ended(outcome) = poll(5, &record, Some(stopped)) else { panic!("{state}") };
+            assert!(matches!(outcome.ending, Ending::Killed(_)) && outcome.exit_code == Some(3), "{state}");
+        }
+        let outcome = ended("OUT_OF_MEMORY", 0, Some(Outcome::exited(1)));
+        assert_eq!(outcome.ending, Ending::Killed(KillReason::OutOfMemory));
     }
 
     #[test]

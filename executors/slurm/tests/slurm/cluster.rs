@@ -102,6 +102,9 @@ JobAcctGatherType=jobacct_gather/linux
 "
         );
         fs::write(self.conf(), conf).unwrap();
+        // Read where `more` has a plugin that uses them.
+        let cgroups = "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n";
+        fs::write(self.dir.path().join("cgroup.conf"), cgroups).unwrap();
         let gres = format!("NodeName={host} Name=gpu Type=fake File={dir}/dev/gpu[0-3]\n");
         fs::write(self.dir.path().join("gres.conf"), gres).unwrap();
         for number in 0..4 {

@@ -15,7 +15,12 @@ fn a_controller_that_dies_in_the_middle_ends_no_job() {
     let executor = cluster.executor_with(|config| config.unseen_limit = 0.1);
     let running = start(&executor, &job(&cluster, &script));
     running.until_said("first");
-    until("it is on disk", || cluster.call("scontrol", &["show", "job"]).contains("JobState=RUNNING"));
+    until("it is known", || cluster.call("scontrol", &["show", "job"]).contains("JobState=RUNNING"));
+    // What a controller has not written down yet, it forgets; it writes when there is something new.
+    let known = std::time::SystemTime::now();
+    cluster.call("sbatch", &["--hold", "--wrap=true", "--output=/dev/null"]);
+    let state = cluster.path().join("state/job_state");
+    until("it is on disk", || fs::metadata(&state).is_ok_and(|meta| meta.modified().unwrap() > known));
     cluster.kill_controller();
     let log = || String::from_utf8(running.host.executor_log()).unwrap();
     until("it is noticed", || log().contains("slurm does not answer: squeue: "));
@@ -65,6 +70,37 @@ fn a_job_that_gives_way_is_told_apart() {
     assert_eq!(run(&cluster, &urgent).0.unwrap().ending, Ending::Exited(0));
     let outcome = running.outcome();
     assert_eq!(outcome.ending, Ending::Killed(KillReason::Preempted), "{outcome:?}");
+}
+
+#[test]
+fn too_much_memory_is_told_apart() {
+    if !std::path::Path::new("/sys/fs/cgroup/memory/tasks").exists() {
+        assert!(std::env::var("CI").is_err(), "this needs version 1 of cgroups, with memory");
+        return eprintln!("NOT TESTED: this needs version 1 of cgroups, with memory");
+    }
+    let Some(cluster) = cluster::own("TaskPlugin=task/cgroup\n") else { return };
+    let mut job = job(&cluster, "echo begun; head -c 200000000 /dev/zero | tail -c 190000000 | wc -c");
+    job.options.memory = Some("30M".into());
+    let (result, host) = run(&cluster, &job);
+    let outcome = result.unwrap();
+    assert_eq!(outcome.ending, Ending::Killed(KillReason::OutOfMemory), "{outcome:?}");
+    assert!(host.stdout().starts_with(b"begun\n"));
+}
+
+#[test]
+fn a_requeued_job_runs_again_where_the_jobspec_says_so() {
+    let Some(cluster) = cluster::own("") else { return };
+    let mut job =
+        job(&cluster, "echo run ${SLURM_RESTART_COUNT:-0}; [ -n \"$SLURM_RESTART_COUNT\" ] || exec sleep 600");
+    job.options.requeue = true;
+    let running = start(&cluster.executor(), &job);
+    running.until_said("run 0\n");
+    cluster.call("scontrol", &["requeue", &running.number()]);
+    // Slurm waits for two minutes before such a job may begin again.
+    within(Duration::from_secs(240), "it ran again", || running.is_over());
+    let (result, host) = running.end();
+    assert_eq!(result.unwrap().ending, Ending::Exited(0));
+    assert_eq!(host.stdout(), b"run 0\nrun 1\n");
 }
 
 #[test]
