@@ -34,10 +34,14 @@ pub fn shared() -> Option<Arc<Cluster>> {
     Some(cluster)
 }
 
+/// Whether there is such a program.
+pub fn is_there(name: &str) -> bool {
+    let path = std::env::var("PATH").unwrap();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
 /// One for a test alone, with more lines for `slurm.conf`.
 pub fn own(more: &str) -> Option<Cluster> {
-    let path = std::env::var("PATH").unwrap();
-    let is_there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     // This process belongs to whom it runs as.
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root && ["slurmctld", "slurmd", "sbatch"].into_iter().all(is_there) {
@@ -89,8 +93,6 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=10
 SchedulerParameters=sched_interval=2,bf_interval=2,defer_batch=0
-JobCompType=jobcomp/none
-AccountingStorageType=accounting_storage/none
 KillWait=3
 MessageTimeout=5
 GresTypes=gpu
@@ -207,6 +209,6 @@ fn host() -> String {
     name.trim().split('.').next().unwrap().to_owned()
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
+/// Slurm's memory of jobs that its queue has forgotten.
+mod accounting;
 /// The daemons.
 mod cluster;
 /// Daemons and nodes that fail, limits that are reached.
