@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 use jobmgr_plugin_api::{Error, Result};
 
 use crate::Config;
+use crate::gate::Gate;
+
+/// How many commands may run at once: a thousand jobs that begin together would be a thousand processes here, and a
+/// thousand questions there.
+const AT_ONCE: usize = 16;
 
 /// What Slurm's commands see of our environment; the rest (`SBATCH_ARRAY_INX`, ...) would be options that nobody wrote.
 const ENVIRONMENT: [&str; 11] = [
@@ -28,6 +33,7 @@ pub struct Commands {
     bin: Option<PathBuf>,
     environment: Vec<(String, String)>,
     limit: Duration,
+    gate: Gate,
 }
 
 /// What a command said.
@@ -43,7 +49,8 @@ impl Commands {
     pub fn new(config: &Config) -> Self {
         let ours = ENVIRONMENT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
         let conf = config.conf.iter().map(|path| ("SLURM_CONF".to_owned(), path.display().to_string()));
-        Self { bin: config.bin.clone(), environment: ours.chain(conf).collect(), limit: config.command_limit() }
+        let environment = ours.chain(conf).collect();
+        Self { bin: config.bin.clone(), environment, limit: config.command_limit(), gate: Gate::new(AT_ONCE) }
     }
 
     /// Runs one to its end.
@@ -52,6 +59,7 @@ impl Commands {
     /// [`Error::failed`] when there is no such command, [`Error::retry`] when it can't be started now, [`Error::lost`]
     /// when it did not end in time: what it was to do may have been done.
     pub fn call(&self, name: &str, arguments: &[String], input: &str) -> Result<Said> {
+        let _turn = self.gate.enter();
         let program = self.bin.as_ref().map_or_else(|| PathBuf::from(name), |bin| bin.join(name));
         let mut command = Command::new(&program);
         command.args(arguments).env_clear().envs(self.environment.iter().cloned());

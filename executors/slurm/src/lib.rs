@@ -9,6 +9,8 @@ mod command;
 mod config;
 /// A job's folder on the disk that the nodes see.
 mod folder;
+/// How many commands run at once.
+mod gate;
 /// `[Options]` of a jobspec.
 mod options;
 /// What Slurm knows of jobs.
@@ -71,6 +73,9 @@ impl Cluster for Slurm {
     }
 
     fn submit(&self, job: &Job<Options>, _ctx: &Context<'_>) -> Result<Handle> {
+        if job.command.is_empty() {
+            return Err(Error::invalid("there is no command to run"));
+        }
         let folder = self.folder(job);
         let at = |error: std::io::Error| Error::retry(format!("{}: {error}", folder.name()));
         let directory = folder.prepare(job, self.config.shared_dir.is_some()).map_err(at)?;
@@ -98,9 +103,14 @@ impl Cluster for Slurm {
 
     fn find(&self, job: &Job<Options>) -> Result<Option<Handle>> {
         let folder = self.folder(job);
-        let found = self.queue.find(&job.key, &comment(job))?;
-        // Slurm may have forgotten what ended long ago.
-        Ok(found.or_else(|| folder.id()).map(|job| Handle { job, folder: folder.name() }))
+        let (name, comment) = (&job.key, comment(job));
+        // Slurm may have forgotten what ended long ago. Who has no folder was not submitted then: every new job comes
+        // here, and accounting is slow.
+        let found = match self.queue.find(name, &comment)?.or_else(|| folder.id()) {
+            None if folder.has("job.sh") => self.queue.find_forgotten(name, &comment)?,
+            found => found,
+        };
+        Ok(found.map(|job| Handle { job, folder: folder.name() }))
     }
 
     fn poll(&self, handles: &[Handle]) -> Result<Vec<Poll>> {

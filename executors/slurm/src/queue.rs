@@ -42,17 +42,17 @@ impl Queue {
         Ok(records)
     }
 
-    /// The number of the job with this name and this comment, of ours only.
+    /// The number of the job with this name and this comment, of ours only, that the queue has.
     pub fn find(&self, name: &str, comment: &str) -> Result<Option<u64>> {
-        let name_is = format!("--name={name}");
-        let rows = self.squeue(&["--me".into(), name_is.clone()])?;
-        let is_it = |row: &&Row| row.name == name && row.comment == comment;
-        if let Some(row) = rows.iter().find(is_it) {
-            return Ok(Some(row.id));
-        }
-        // Whether comments are kept there is the cluster's choice.
-        let is_it = |row: &&Row| row.name == name && (row.comment == comment || row.comment.is_empty());
-        Ok(self.sacct(&[name_is, BACK.into()])?.iter().find(is_it).map(|row| row.id))
+        let rows = self.squeue(&["--me".into(), format!("--name={name}")])?;
+        Ok(number(&rows, name, comment))
+    }
+
+    /// The same where the queue has forgotten it. Accounting has it by its comment only where it is told to keep those
+    /// (`AccountingStoreFlags=job_comment`).
+    pub fn find_forgotten(&self, name: &str, comment: &str) -> Result<Option<u64>> {
+        let rows = self.sacct(&[format!("--name={name}"), BACK.into()])?;
+        Ok(number(&rows, name, comment))
     }
 
     fn squeue(&self, which: &[String]) -> Result<Vec<Row>> {
@@ -96,6 +96,10 @@ struct Row {
     record: Record,
     name: String,
     comment: String,
+}
+
+fn number(rows: &[Row], name: &str, comment: &str) -> Option<u64> {
+    rows.iter().find(|row| row.name == name && row.comment == comment).map(|row| row.id)
 }
 
 /// A line of `squeue`, whose exit codes are those of wait(2).

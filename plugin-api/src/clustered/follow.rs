@@ -24,6 +24,8 @@ pub struct Follow<'a, C: Cluster> {
     watch: Watch<C::Handle>,
     begun: Instant,
     logs_due: Instant,
+    /// Since when there is a reason to ask earlier, and when that was last done.
+    news: Option<(Instant, Instant)>,
     /// What was told of the queue, and of a system that does not answer.
     queued: Option<String>,
     in_trouble: bool,
@@ -49,6 +51,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
             watch,
             begun: Instant::now(),
             logs_due: Instant::now(),
+            news: None,
             queued: None,
             in_trouble: false,
             _wake: ctx.on_stop(move |_| watched.wake()),
@@ -81,11 +84,15 @@ impl<'a, C: Cluster> Follow<'a, C> {
         (self.begun.elapsed() / 8).max(QUICK).min(C::LOOK)
     }
 
-    /// What can be seen without a question to the system, and the output.
+    /// What can be seen without a question to the system.
     fn look(&mut self, seen: &Seen) -> Result<()> {
-        if self.cluster.news(self.job, &self.handle, seen.poll.as_ref()) {
-            self.watch.hurry();
-        }
+        let is_news = self.cluster.news(self.job, &self.handle, seen.poll.as_ref());
+        self.hurry(is_news);
+        self.output(seen)
+    }
+
+    /// The output, where it is time to.
+    fn output(&mut self, seen: &Seen) -> Result<()> {
         let is_queued = matches!(seen.poll, None | Some(Poll::Queued(_)));
         if is_queued || Instant::now() < self.logs_due {
             return Ok(());
@@ -93,6 +100,19 @@ impl<'a, C: Cluster> Follow<'a, C> {
         self.logs_due = Instant::now() + C::LOOK;
         // What can't be read now is read later: the last look says so if not.
         self.logs().map(drop)
+    }
+
+    /// Has the system asked earlier while there is a reason; less and less often where that changes nothing.
+    fn hurry(&mut self, is_news: bool) {
+        let now = Instant::now();
+        self.news = match self.news {
+            _ if !is_news => None,
+            Some((since, last)) if now - last < (now - since) / 4 => Some((since, last)),
+            news => {
+                self.watch.hurry();
+                Some((news.map_or(now, |(since, _)| since), now))
+            }
+        };
     }
 
     /// The output that is new. `Err`: jobmgr is gone; `Ok(Some)`: it can't be read.
@@ -167,7 +187,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
             if let Err(error) = order.give(self.cluster, &self.handle, !late.is_zero(), seen.answers) {
                 say(self.ctx, &format!("ending the job: {error}"))?;
             }
-            self.watch.hurry();
+            self.hurry(true);
             seen = self.watch.job.wait(QUICK);
             if let Some(Poll::Ended(outcome)) = &seen.poll {
                 self.rest_or_warn()?;
@@ -182,7 +202,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
                 let message = format!("{} was asked to end the job, and has not said that it is gone", C::NAME);
                 return Ok(killed(why, None).with_message(message));
             }
-            self.look(&seen)?;
+            self.output(&seen)?;
         }
     }
 }

@@ -133,6 +133,10 @@ impl Cluster for Memory {
         ctx.stderr(&output[1][from[1].bytes as usize..])
     }
 
+    fn collect(&self, _job: &Job<NoOptions>, _key: &String, _ctx: &Context<'_>) -> Result<()> {
+        self.state().called("collect")
+    }
+
     fn cancel(&self, key: &String) -> Result<()> {
         let mut state = self.state();
         state.called("cancel")?;

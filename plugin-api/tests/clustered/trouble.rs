@@ -177,6 +177,7 @@ fn recovery_waits_for_a_system_that_is_down() {
 fn output_that_can_not_be_read_now_is_read_later() {
     let (memory, host) = (Memory::default(), Host::default());
     memory.state().broken.insert("logs", down());
+    memory.state().broken.insert("collect", down());
     let executor = memory.executor();
     let result = thread::scope(|scope| {
         let run = scope.spawn(|| executor.run(&job("a"), &host.context()));
@@ -184,6 +185,9 @@ fn output_that_can_not_be_read_now_is_read_later() {
         memory.state().job("a").output[0] = b"late\n".to_vec();
         memory.state().job("a").state = Poll::Ended(Outcome::exited(0));
         memory.until("tried", |state| state.count("logs") >= 2);
+        assert_eq!(memory.state().count("collect"), 0, "the output comes first");
+        memory.state().broken.remove("logs");
+        memory.until("the rest is tried", |state| state.count("collect") >= 2);
         memory.state().broken.clear();
         run.join().unwrap()
     });

@@ -120,8 +120,15 @@ fn what_the_queue_has_forgotten_is_known_from_accounting() {
     });
     until("the queue has forgotten them", || has_forgotten(&cluster));
     for (job, before, ending) in &jobs {
-        fs::remove_dir_all(format!("{}/.slurm", job.dir)).unwrap();
-        for by_handle in [true, false] {
+        let folder = format!("{}/.slurm", job.dir);
+        for by_handle in [false, true] {
+            // What the script has left; at last, all.
+            for name in ["id", "exit"] {
+                drop(fs::remove_file(format!("{folder}/{name}")));
+            }
+            if by_handle {
+                fs::remove_dir_all(&folder).unwrap();
+            }
             let (result, _) = recover(&cluster.executor(), job, before, by_handle).end();
             assert_eq!(result.unwrap().ending, *ending, "{:?} by handle: {by_handle}", job.command);
         }
