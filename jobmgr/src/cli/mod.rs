@@ -99,6 +99,8 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Before anything else: a job waits for it.
+    crate::runner::launch();
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Runner { plugin: false } => crate::runner::main(),

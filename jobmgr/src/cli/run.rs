@@ -82,7 +82,10 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     let force = CancellationToken::new();
     let job = tokio::select! {
         job = finished(&store, id) => Some(job?),
-        _ = stops.next() => { force.cancel(); None }
+        _ = stops.next() => {
+            end(&store, id, &mut stops).await;
+            None
+        }
     };
     force.cancel();
     worker.drain(force).await;
@@ -126,6 +129,18 @@ fn scratch_blobs(scratch: &Path) -> Result<Blobs, String> {
     let url = format!("file:{}", scratch.join("store").display());
     let storage = config::Storage { url: Some(url), ..Default::default() };
     Blobs::open(&storage, None).map_err(|error| error.to_string())
+}
+
+/// Ends the job, wherever it runs: nobody goes on with it from a queue that is thrown away. Once more is enough.
+async fn end(store: &Store, id: i64, stops: &mut Stops) {
+    if let Err(error) = store.cancel(id).await {
+        say(stderr(), format_args!("jobmgr: the job can't be ended: {error}"));
+        return;
+    }
+    tokio::select! {
+        _ = finished(store, id) => {}
+        _ = stops.next() => {}
+    }
 }
 
 async fn finished(store: &Store, id: i64) -> Result<Job, String> {

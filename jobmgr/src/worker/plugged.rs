@@ -54,6 +54,8 @@ pub(super) struct Plugged<'a> {
     deadline: Instant,
     grace: Duration,
     stopping: Option<Stop>,
+    /// The executor was asked to go on with it, not to begin it.
+    recovering: bool,
 }
 
 /// How a call came out.
@@ -89,6 +91,7 @@ impl<'a> Plugged<'a> {
             deadline: Instant::now() + spec.timeout.min(far).saturating_sub(age),
             grace: spec.kill_grace,
             stopping: None,
+            recovering: false,
         }
     }
 
@@ -182,6 +185,7 @@ impl<'a> Plugged<'a> {
             Some(_) if !can.recover => Work::Run,
             Some(handle) => Work::Recover { handle: handle.clone() },
         };
+        self.recovering = matches!(work, Work::Recover { .. });
         self.begun.get_or_insert(None);
         self.job.logged = running.written().map(Logged::bytes);
         let json = serde_json::to_vec(&self.job).unwrap_or_default();
@@ -264,11 +268,9 @@ impl<'a> Plugged<'a> {
                 drop(call.answer(answer).await);
             }
             said => {
-                if let Err(ending) = running.hear(said) {
-                    // The disk is full: what the executor says is not kept, but it goes on.
-                    if let Ending::Release { why, .. } = ending {
-                        running.warn(why);
-                    }
+                // Where the disk is full, what the executor says is not kept, but it goes on.
+                if let Err(Ending::Release { why, .. }) = running.hear(said) {
+                    running.warn(why);
                 }
             }
         }
@@ -294,11 +296,6 @@ impl<'a> Plugged<'a> {
             Ok(outcome) if super::running::was_canceled(&outcome) => self.killed(reason),
             other => Ok(other),
         }
-    }
-
-    /// Whether something of it may run elsewhere.
-    fn is_taken(&self) -> bool {
-        matches!(self.begun, Some(Some(_)))
     }
 
     /// It did not stop in time: what is here of it was ended.

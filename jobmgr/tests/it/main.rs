@@ -27,6 +27,9 @@ mod concurrency;
 // Signals, process groups and database servers.
 #[cfg(target_os = "linux")]
 mod detached;
+// Users, control groups, Landlock.
+#[cfg(target_os = "linux")]
+mod confined;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
