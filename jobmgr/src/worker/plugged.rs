@@ -291,7 +291,8 @@ impl<'a> Plugged<'a> {
             Err(Failure::Stopped(why)) => {
                 Ok(Err(Failure::Executor(format!("the executor stopped without being asked to: {why}"))))
             }
-            Err(Failure::Retry(why)) if can.recover && self.is_taken() => Err(Ending::Detach { delay: LATER, why }),
+            // It runs, whether it can be asked now or not.
+            Err(Failure::Retry(why)) if can.recover && self.recovering => Err(Ending::Detach { delay: LATER, why }),
             Err(Failure::Retry(why)) => Err(again(running.claim, why)),
             Ok(outcome) if super::running::was_canceled(&outcome) => self.killed(reason),
             other => Ok(other),
