@@ -126,7 +126,10 @@ fn words(stderr: &str, name: &str) -> String {
 const UNSURE: [&str; 4] =
     ["Socket timed out", "Zero Bytes were transmitted", "Message receive failure", "Unexpected message received"];
 /// Nobody was there, or is not ready, or takes no more for now.
-const PASSING: [&str; 14] = [
+const PASSING: [&str; 17] = [
+    "not available now",
+    "Required partition not available",
+    "I/O error writing script",
     "Unable to contact slurm controller",
     "Connection refused",
     "connect failure",

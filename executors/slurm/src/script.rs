@@ -146,6 +146,26 @@ mod tests {
     }
 
     #[test]
+    fn it_runs_once_and_again_only_when_it_was_requeued() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().to_str().unwrap();
+        let command = ["sh", "-c", "echo ran >> ran; exit 3"].map(Into::into);
+        let text = job(&Script { command: &command, env: &BTreeMap::new(), directory: name, folder: name });
+        std::fs::write(folder.path().join("job.sh"), text).unwrap();
+        let start = |restarts: &str| {
+            let mut shell = Command::new("sh");
+            shell.arg(folder.path().join("job.sh")).env("SLURM_JOB_ID", "7").stderr(std::process::Stdio::null());
+            if !restarts.is_empty() {
+                shell.env("SLURM_RESTART_COUNT", restarts);
+            }
+            shell.status().unwrap().code()
+        };
+        assert_eq!([start(""), start(""), start("0"), start("1"), start("1")], [3, 75, 75, 3, 75].map(Some));
+        let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert_eq!((read("ran").as_str(), read("exit").as_str()), ("ran\nran\n", "exited 3\n"));
+    }
+
+    #[test]
     fn exits_and_signals_are_told_apart() {
         let cases = [
             ("exit 5", "exited 5"),

@@ -26,6 +26,8 @@ use crate::store::{Dispatch, Taken};
 
 /// How long an executor may take beyond the job's grace before it is ended, or left to itself where it runs other jobs.
 const OVERTIME: Duration = Duration::from_secs(2);
+/// The same for one whose jobs run elsewhere: it asks others to end them, and waits until they have.
+const FAR_OVERTIME: Duration = Duration::from_secs(70);
 /// How often a job is gone on with whose executor died under it.
 const RECOVERIES: u32 = 3;
 /// The first pause before that; doubled each time.
@@ -239,7 +241,8 @@ impl<'a> Plugged<'a> {
             detaching |= stop == Stop::Detach;
             self.stopping = Some(self.stopping.unwrap_or(stop));
             drop(call.stop(stop).await);
-            deadline = Instant::now() + self.grace + OVERTIME;
+            let far = can.recover && stop != Stop::Detach;
+            deadline = Instant::now() + self.grace + if far { FAR_OVERTIME } else { OVERTIME };
         }
     }
 
@@ -291,7 +294,8 @@ impl<'a> Plugged<'a> {
             Err(Failure::Stopped(why)) => {
                 Ok(Err(Failure::Executor(format!("the executor stopped without being asked to: {why}"))))
             }
-            Err(Failure::Retry(why)) if can.recover && self.is_taken() => Err(Ending::Detach { delay: LATER, why }),
+            // It runs, whether it can be asked now or not.
+            Err(Failure::Retry(why)) if can.recover && self.recovering => Err(Ending::Detach { delay: LATER, why }),
             Err(Failure::Retry(why)) => Err(again(running.claim, why)),
             Ok(outcome) if super::running::was_canceled(&outcome) => self.killed(reason),
             other => Ok(other),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
@@ -140,6 +140,17 @@ JobAcctGatherType=jobacct_gather/linux
     pub fn call(&self, name: &str, arguments: &[&str]) -> String {
         let output = Command::new(name).args(arguments).env("SLURM_CONF", self.conf()).output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// A folder with these commands, each the rest of a script.
+    pub fn wrap<S: AsRef<str>>(&self, commands: &[(&str, S)]) -> PathBuf {
+        let bin = self.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        for (name, script) in commands {
+            fs::write(bin.join(name), format!("#!/bin/sh\n{}\n", script.as_ref())).unwrap();
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        bin
     }
 
     fn daemon(&self, name: &str, arguments: &[&str]) -> Child {

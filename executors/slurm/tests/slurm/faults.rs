@@ -46,6 +46,24 @@ fn a_controller_that_is_down_means_later() {
 }
 
 #[test]
+fn a_submission_whose_answer_is_lost_is_found() {
+    let Some(cluster) = cluster::own("") else { return };
+    let wrappers =
+        [("sbatch", "/usr/bin/sbatch \"$@\" > /dev/null; exec sleep 600"), ("squeue", "exec /usr/bin/squeue \"$@\"")];
+    let bin = cluster.wrap(&wrappers);
+    let executor = cluster.executor_with(|config| {
+        config.bin = Some(bin);
+        config.command_limit = 10.0;
+        config.accounting = Some(false);
+    });
+    let job = job(&cluster, "echo once; exit 6");
+    let (result, host) = start(&executor, &job).end();
+    assert_eq!(result.unwrap().ending, Ending::Exited(6));
+    assert_eq!(host.stdout(), b"once\n");
+    assert_eq!(cluster.call("squeue", &["-h", "-t", "all", "-o", "%A"]).lines().count(), 1);
+}
+
+#[test]
 fn a_node_that_fails_is_told_apart() {
     let Some(cluster) = cluster::own("") else { return };
     let running = start(&cluster.executor(), &job(&cluster, "echo begun; exec sleep 600"));

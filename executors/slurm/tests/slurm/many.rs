@@ -1,5 +1,4 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use jobmgr_plugin_api::Ending;
@@ -9,16 +8,9 @@ use crate::support::{job, start, within};
 
 /// Slurm's commands, with a list of what was called.
 fn counted(cluster: &Cluster) -> std::path::PathBuf {
-    let bin = cluster.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    for name in ["sbatch", "squeue", "sacct", "scancel"] {
-        let path = bin.join(name);
-        let calls = cluster.path().join("calls");
-        let text = format!("#!/bin/sh\necho \"{name} $*\" >> {}\nexec /usr/bin/{name} \"$@\"\n", calls.display());
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    bin
+    let calls = cluster.path().join("calls");
+    let text = |name| format!("echo \"{name} $*\" >> {}\nexec /usr/bin/{name} \"$@\"", calls.display());
+    cluster.wrap(&["sbatch", "squeue", "sacct", "scancel"].map(|name| (name, text(name))))
 }
 
 #[test]
