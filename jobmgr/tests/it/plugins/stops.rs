@@ -129,5 +129,6 @@ fn an_idle_spare_is_small() {
     eventually("the spare is idle", || crate::support::processes::state(spare) == Some('S'));
     let memory = private_memory(spare);
     eprintln!("an idle spare's private memory: {} KiB", memory >> 10);
-    assert!(memory < if cfg!(debug_assertions) { 4 << 20 } else { 1 << 20 }, "{memory}");
+    // A debug build's tables are larger; the benchmark `plugin` has the figure of a release.
+    assert!(memory < 4 << 20, "{memory}");
 }
