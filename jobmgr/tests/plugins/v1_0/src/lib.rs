@@ -65,7 +65,9 @@ impl Executor for Whole {
             let seen = Arc::clone(&seen);
             move |why| seen.store(if why == Stop::Cancel { 1 } else { 2 }, Ordering::Relaxed)
         });
-        let refused = ctx.request("no.such.method", &json!({})).unwrap_err();
+        let Err(refused) = ctx.request("no.such.method", &json!({})) else {
+            return Err(Error::failed("there is such a method"));
+        };
         if refused.kind() != Kind::Unsupported || ctx.stop().is_some() {
             return Err(Error::failed(format!("{refused}, {:?}", ctx.stop())));
         }
