@@ -22,7 +22,25 @@ pub fn of_crate(package: &str) -> Option<PathBuf> {
     Some(library.unwrap_or_else(|why| panic!("{why}")))
 }
 
-/// The same in a target folder of its own, with variables for cargo.
+/// The same where it has to be there.
+///
+/// # Panics
+/// When it can't be built, or there is no cargo.
+pub fn built(package: &str) -> PathBuf {
+    of_crate(package).expect("cargo is installed")
+}
+
+/// Puts a copy of a library to a place where nobody else may write, under another name, as an installation would.
+pub fn install(library: &Path, folder: &Path, name: &str) -> PathBuf {
+    std::fs::create_dir_all(folder).unwrap();
+    let new = folder.join(format!(".{name}.new"));
+    std::fs::copy(library, &new).unwrap();
+    let file = folder.join(format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    std::fs::rename(new, &file).unwrap();
+    file
+}
+
+/// As [`of_crate`], in a target folder of its own, with variables for cargo.
 pub fn of_crate_with(package: &str, folder: &str, variables: &[(&str, &str)]) -> Option<PathBuf> {
     needs_cargo()?;
     Some(build(package, &target().join(folder), variables).unwrap_or_else(|why| panic!("{why}")))
