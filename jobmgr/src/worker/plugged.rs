@@ -117,6 +117,10 @@ impl<'a> Plugged<'a> {
             let died = match came {
                 Came::Fenced => return Err(Ending::Fenced),
                 Came::Deaf => return self.deaf(can),
+                // Whatever it did of that, its time was over.
+                Came::Ended(Err(Failure::Died(_))) if !can.recover && self.stopping == Some(Stop::Timeout) => {
+                    return self.killed(KillReason::Timeout);
+                }
                 Came::Ended(Err(Failure::Died(why))) => why,
                 Came::Ended(result) => return self.ended(running, result, can),
             };

@@ -45,6 +45,9 @@ mod lifecycle;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
+// gcc, signals and /proc.
+#[cfg(target_os = "linux")]
+mod plugins;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod proofs;

@@ -270,9 +270,18 @@ impl Entry {
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
         let runner = match loading.ready().await {
             Ok(runner) => runner,
-            // Its configuration is not the job's fault.
-            Err(Failure::Invalid(why)) => return Err(Failure::Executor(why)),
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                let printed = loading.end().await;
+                if !printed.is_empty() {
+                    let printed = String::from_utf8_lossy(&printed);
+                    warn!(executor = self.name, %printed, "a library that can't be opened has printed something");
+                }
+                return Err(match failure {
+                    // Its configuration is not the job's fault.
+                    Failure::Invalid(why) => Failure::Executor(why),
+                    other => other,
+                });
+            }
         };
         let sha256 = self.sha256(&load.path, &looks).await?;
         let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
