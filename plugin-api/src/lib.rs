@@ -42,6 +42,7 @@ mod outcome;
 pub mod runtime;
 mod stops;
 pub mod test;
+pub mod wrapped;
 
 pub use context::{Context, Event, Host, MAX_HANDLE, OnStop, Stop, StopGuard, Stream};
 pub use error::{Error, Kind, Result};
