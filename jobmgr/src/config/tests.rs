@@ -342,6 +342,10 @@ fn paths(schema: &Value, prefix: &str, into: &mut BTreeSet<String>) {
         paths(schema, &format!("{path}."), into);
         into.insert(path);
     }
+    // Tables whose names are the user's.
+    for schema in options.iter().filter_map(|schema| schema.get("additionalProperties")) {
+        paths(schema, &format!("{prefix}NAME."), into);
+    }
 }
 
 #[test]
@@ -352,7 +356,12 @@ fn the_example_has_every_key_and_no_other() {
     let mut written = BTreeSet::new();
     for (section, keys) in &table {
         written.insert(section.clone());
-        written.extend(keys.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+        for (key, value) in keys.as_table().unwrap() {
+            match value.as_table().filter(|_| section == "Executors") {
+                Some(executor) => written.extend(executor.keys().map(|key| format!("{section}.NAME.{key}"))),
+                None => drop(written.insert(format!("{section}.{key}"))),
+            }
+        }
     }
     let settings = schemars::generate::SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<Config>();

@@ -21,6 +21,9 @@ mod adoption;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;
+// Signals, process groups and database servers.
+#[cfg(target_os = "linux")]
+mod detached;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
