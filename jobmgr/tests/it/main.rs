@@ -24,6 +24,9 @@ mod concurrency;
 // Signals, process groups and database servers.
 #[cfg(target_os = "linux")]
 mod detached;
+// Signals and libraries.
+#[cfg(target_os = "linux")]
+mod elsewhere;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
