@@ -214,8 +214,8 @@ impl<'a> Context<'a> {
     /// * `artifact.read {"name" or "slot", "offset"?, "length"?}` reads what was uploaded, at most 1 MiB at once:
     ///   `{"size", "base64"}`, `size` being that of all of it; `null` when nothing was uploaded.
     ///
-    /// Where the store is a bucket whose credentials can sign, it takes uploads itself; otherwise the server does, at
-    /// `[Server] PublicURL`. jobmgr remembers grants and commits of executors that can recover. For commands under
+    /// Where the store is a bucket whose credentials can sign, it takes uploads itself: S3 at most 5 GiB in one, and no
+    /// longer than temporary credentials live; otherwise the server does, at `[Server] PublicURL`. jobmgr remembers grants and commits of executors that can recover. For commands under
     /// `jobmgr wrap`, [`wrapped`](crate::wrapped) does all of this.
     ///
     /// # Errors

@@ -23,8 +23,9 @@ use crate::support::server::{Home, Server, eventually};
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"\n";
 
 struct Site {
-    home: Home,
+    /// Before the folder that it works in.
     cluster: Cluster,
+    home: Home,
 }
 
 impl Site {
@@ -36,7 +37,7 @@ impl Site {
         let (library, folder) = (library.display(), cluster.folder.display());
         config += &format!("\n[Executors.remote]\nPlugin = '{library}'\nConfig = {{ Folder = '{folder}' }}\n");
         std::fs::write(home.path("config.toml"), config).unwrap();
-        Self { home, cluster }
+        Self { cluster, home }
     }
 
     /// With artifacts in a bucket; `None`, after saying so, where there is no server for that.

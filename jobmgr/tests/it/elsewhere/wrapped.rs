@@ -74,8 +74,7 @@ fn what_a_wrapped_command_leaves_comes_back_once_though_the_server_was_killed() 
         // It ends while nobody is there; where the server takes the uploads, they wait for it.
         std::fs::write(site.home.path("go"), "").unwrap();
         server = site.serve_at(address);
-        let objects = site.home.objects_of(id).join("1/g");
-        eventually("something is uploaded", || !on_disk(&site) || objects.exists());
+        eventually("something is uploaded", || !on_disk(&site) || site.home.objects_of(id).join("1/g").exists());
         signal(server.pid(), Signal::KILL);
         server.exit();
         let server = site.serve_at(address);
