@@ -280,6 +280,17 @@ fn other_machines_are_let_in_only_when_it_is_meant() {
 }
 
 #[test]
+fn the_public_url_is_a_servers() {
+    for bad in ["", "jobs.example.org", "ftp://h/", "http://", "http://h/?x=1", "http://user:pw@h/", "h:80"] {
+        let problem = problem(&format!("[Server]\nPublicURL = '{bad}'"));
+        assert!(problem.starts_with("config.toml, line 2, column 13: 'PublicURL': "), "{problem}");
+    }
+    for good in ["http://h", "http://h:80/", "https://h/below/it", "http://[::1]:9845"] {
+        assert!(load(&format!("[Server]\nPublicURL = '{good}'"), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
 fn secrets_of_the_wrong_type_are_never_shown() {
     for wrong in [
         "[Database]\nPassword = 31337",

@@ -30,6 +30,9 @@ mod detached;
 // Users, control groups, Landlock.
 #[cfg(target_os = "linux")]
 mod confined;
+// Signals and libraries.
+#[cfg(target_os = "linux")]
+mod elsewhere;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;

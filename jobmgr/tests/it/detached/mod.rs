@@ -5,7 +5,7 @@ mod restarts;
 /// Several workers, and what happens when executors fail.
 mod takeovers;
 
-mod cluster;
+pub mod cluster;
 
 use cluster::Cluster;
 use serde_json::Value;
