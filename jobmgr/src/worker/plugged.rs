@@ -60,6 +60,11 @@ pub(super) struct Plugged<'a> {
     recovering: bool,
 }
 
+/// How much longer than the job's grace an executor may take for a stop.
+fn overtime(stop: Stop, can: Capabilities) -> Duration {
+    if can.recover && stop != Stop::Detach { FAR_OVERTIME } else { OVERTIME }
+}
+
 /// How a call came out.
 enum Came {
     /// By itself, or because it was asked to.
@@ -216,6 +221,11 @@ impl<'a> Plugged<'a> {
         let (ending, draining) = (running.shared.ending.clone(), running.shared.draining.clone());
         let mut deadline = self.deadline;
         let mut detaching = false;
+        // The one that was asked before has died over it.
+        if let Some(stop) = self.stopping {
+            drop(call.stop(stop).await);
+            deadline = Instant::now() + self.grace + overtime(stop, can);
+        }
         loop {
             let stop = tokio::select! {
                 biased;
@@ -245,8 +255,7 @@ impl<'a> Plugged<'a> {
             detaching |= stop == Stop::Detach;
             self.stopping = Some(self.stopping.unwrap_or(stop));
             drop(call.stop(stop).await);
-            let far = can.recover && stop != Stop::Detach;
-            deadline = Instant::now() + self.grace + if far { FAR_OVERTIME } else { OVERTIME };
+            deadline = Instant::now() + self.grace + overtime(stop, can);
         }
     }
 

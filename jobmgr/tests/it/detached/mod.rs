@@ -23,8 +23,9 @@ const WAIT: &str = "echo \"$JOBMGR_JOB_ID $JOBMGR_ATTEMPT\" >> ../witness; echo 
     until [ -e ../go ]; do sleep 0.05; done; echo over";
 
 struct Site {
-    home: Home,
+    /// Ends before its folder goes.
     cluster: Cluster,
+    home: Home,
 }
 
 impl Site {
@@ -47,7 +48,7 @@ impl Site {
             cluster.folder.display()
         );
         std::fs::write(home.path("config.toml"), config).unwrap();
-        let site = Self { home, cluster };
+        let site = Self { cluster, home };
         site.spec("count", COUNT, "");
         site.spec("wait", WAIT, "");
         site

@@ -22,7 +22,8 @@ fn a_job_goes_on_while_the_server_ends_and_starts_again() {
     assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
     is_whole(&server, id);
     assert_eq!(site.begun(), [format!("{id} 1")]);
-    assert_eq!((site.cluster.count("runs"), site.cluster.count("recovers by handle")), (1, 1));
+    // Where the machine is so busy that a lease is lost, more than once.
+    assert!(site.cluster.count("runs") == 1 && site.cluster.count("recovers by handle") >= 1);
     assert_eq!(job.ended.unwrap().artifacts[0].name, "made.txt");
     assert_eq!(attempts(&server, id).len(), 1);
     eventually("it is cleaned up", || site.cluster.left().is_empty());
