@@ -140,6 +140,7 @@ static int32_t validate(void *instance, jm_call *call, jm_bytes options) {
 #ifdef WRONG_LEAK
     static void *volatile kept;
     kept = memset(malloc(16 << 10), 1, 16 << 10);
+    if (!kept) return JM_FAILED;
 #endif
 #ifdef WRONG_CRASH
     if (options.len > 1 << 20) abort();
