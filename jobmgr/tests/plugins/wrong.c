@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINES = 15, LINE_MS = 100, WIDTH = 8 };
+enum { LINES = 15, LINE_MS = 200, WIDTH = 8 };
 
 static int32_t say(jm_call *call, int32_t status, const char *json) {
     call->host->reply(call, (jm_bytes){(const uint8_t *)json, strlen(json)});
