@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINES = 15, LINE_MS = 100, WIDTH = 8 };
+enum { LINES = 15, LINE_MS = 200, WIDTH = 8 };
 
 static int32_t say(jm_call *call, int32_t status, const char *json) {
     call->host->reply(call, (jm_bytes){(const uint8_t *)json, strlen(json)});
@@ -140,6 +140,7 @@ static int32_t validate(void *instance, jm_call *call, jm_bytes options) {
 #ifdef WRONG_LEAK
     static void *volatile kept;
     kept = memset(malloc(16 << 10), 1, 16 << 10);
+    if (!kept) return JM_FAILED;
 #endif
 #ifdef WRONG_CRASH
     if (options.len > 1 << 20) abort();

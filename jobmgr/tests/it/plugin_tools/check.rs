@@ -4,7 +4,7 @@ use std::process::Output;
 use super::{plugin, plugin_in_c, stderr, stdout};
 use crate::support::server::Home;
 
-/// Runs for a second and a half, and prints the same each time.
+/// Runs for three seconds, and prints the same each time.
 const JOB: &str = "Command = '-'\nExecutor = 'wrong'\nTimeout = '20s'\nKillGrace = '1s'";
 
 fn check(home: &Home, library: &Path, arguments: &[&str]) -> Output {

@@ -30,7 +30,7 @@ fn the_one_in_c_runs_a_job() {
     assert!(ended.result.ends_with("timeout after 300ms"), "{ended:?}");
     home.spec("wrong", "Command = '-'\nExecutor = 'shell'\n[Options]\nScrip = 'x'");
     let output = home.jobmgr(&["check"]).output().unwrap();
-    let line = "jobspecs/wrong.toml: line 4, column 9: unknown key 'Scrip'; the only key here is Script";
+    let line = "jobspecs/wrong.toml: line 4, column 9: 'Options': unknown key 'Scrip'; did you mean 'Script'?";
     assert!(stdout(&output).contains(line), "{}", stdout(&output));
 }
 
