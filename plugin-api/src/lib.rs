@@ -27,6 +27,7 @@
 
 /// The C interface.
 pub mod abi;
+pub mod clustered;
 mod command;
 mod context;
 mod error;
@@ -43,6 +44,7 @@ pub mod runtime;
 mod stops;
 pub mod test;
 
+pub use clustered::{Cluster, Clustered, Poll};
 pub use context::{Context, Event, Host, MAX_HANDLE, OnStop, Stop, StopGuard, Stream};
 pub use error::{Error, Kind, Result};
 pub use job::{Job, Limits, Logged, NoConfig, NoOptions};
