@@ -243,10 +243,6 @@ mod tests {
         let whole = read(LOG, Position::default()).0;
         for cut in 0..=LOG.len() {
             let (before, _, position) = read(&LOG[..cut], Position::default());
-            // A time that is cut off is no line of the job.
-            if !whole.starts_with(&before) {
-                continue;
-            }
             let (after, ..) = read(LOG, position);
             assert_eq!(before + &after, whole, "{cut}");
             let (_, _, position) = read(LOG, Position::default());

@@ -232,3 +232,6 @@ fn detailed(pod: &Pod, reason: Option<&str>, mut outcome: Outcome) -> Outcome {
     }});
     outcome
 }
+
+#[cfg(test)]
+mod tests;
