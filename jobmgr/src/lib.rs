@@ -26,3 +26,5 @@ pub mod runner;
 pub mod store;
 /// Claim, run, collect, finish.
 pub mod worker;
+/// A job's command on a machine that has no jobmgr but the program.
+pub mod wrap;

@@ -203,11 +203,33 @@ impl<'a> Context<'a> {
         StopGuard { host: self.host, id: self.host.on_stop(Box::new(call)) }
     }
 
-    /// Asks jobmgr for something: `artifact.put`, `artifact.grant`, `artifact.commit`, as the crate's documentation has
-    /// them.
+    /// Asks jobmgr for something, and waits for the answer. Arguments and answers are JSON objects:
+    ///
+    /// * `artifact.put {"name", "path"}` copies a plain file of jobmgr's own machine (an absolute path) into the job's
+    ///   `artifacts/`; answers `{"size", "mime"}`. Here and below a name is a path below `artifacts/`, with `/`.
+    /// * `artifact.grant {"name"?, "max_bytes"?, "ttl_s"?}` gives an address to which another machine can upload one
+    ///   file, without any other right: `{"slot", "method": "PUT", "url", "headers", "expires", "max_bytes"}`, `expires`
+    ///   in Unix seconds. It holds for `ttl_s` seconds, a week at most and by default. The same name has the same slot,
+    ///   so that asking again renews an address. `{"count": N}`, at most 1000, in place of a name answers
+    ///   `{"grants": [...]}`, for files whose names are not known yet.
+    /// * `artifact.commit {"name", "slot"?, "size", "sha256"?}` lists what was uploaded among the job's artifacts, once
+    ///   it has that size and SHA-256 (hexadecimal); without `slot` it is what was granted for the name. Answers
+    ///   `{"size", "sha256", "mime"}`. To commit the same again does nothing. What is not committed when the job ends is
+    ///   removed. An address can be used again until it expires: commit when the other side is done with it.
+    /// * `artifact.read {"name" or "slot", "offset"?, "length"?}` reads what was uploaded, at most 1 MiB at once:
+    ///   `{"size", "base64"}`, `size` being that of all of it; `null` when nothing was uploaded.
+    ///
+    /// Where the store is a bucket whose credentials can sign, it takes uploads itself: S3 at most 5 GiB in one, and no
+    /// longer than temporary credentials live; otherwise the server does, at `[Server] PublicURL`. jobmgr remembers grants and commits of executors that can recover. For commands under
+    /// `jobmgr wrap`, [`wrapped`](crate::wrapped) does all of this.
     ///
     /// # Errors
-    /// What jobmgr says; [`Kind::Unsupported`](crate::Kind::Unsupported) for a method that it does not know.
+    /// What jobmgr says: [`Kind::Invalid`](crate::Kind::Invalid) for arguments that are wrong, a name that there is
+    /// already and limits of artifacts; [`Kind::Failed`](crate::Kind::Failed) for an upload that is not there or not what
+    /// it should be; [`Kind::Retry`](crate::Kind::Retry) where the store or the database is away;
+    /// [`Kind::Stopped`](crate::Kind::Stopped) where a stop was asked for meanwhile;
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) for a method that it does not know, and for grants where neither
+    /// the store nor the server can take uploads.
     pub fn request(&self, method: &str, json: &serde_json::Value) -> Result<serde_json::Value> {
         self.host.request(method, json)
     }

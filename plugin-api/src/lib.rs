@@ -43,6 +43,7 @@ mod outcome;
 pub mod runtime;
 mod stops;
 pub mod test;
+pub mod wrapped;
 
 pub use clustered::{Cluster, Clustered, Poll};
 pub use context::{Context, Event, Host, MAX_HANDLE, OnStop, Stop, StopGuard, Stream};

@@ -27,6 +27,8 @@ mod refusal;
 mod state;
 /// Folders in the container.
 mod volume;
+/// Jobs under `jobmgr wrap`.
+mod wrap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -47,6 +49,7 @@ use output::Source;
 pub use quantity::Quantity;
 use state::Seen;
 pub use volume::Volume;
+pub use wrap::Wrap;
 
 /// More keys than this are not named one by one in a question.
 const NAMED: usize = 40;
@@ -94,8 +97,9 @@ impl Cluster for Kubernetes {
         Duration::from_secs_f64(self.config.unseen_limit)
     }
 
-    fn submit(&self, job: &Job<Options>, _ctx: &Context<'_>) -> Result<Handle> {
-        let manifest = manifest::job(job, &self.config.gpu_resource);
+    fn submit(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Handle> {
+        let grants = wrap::grants(job, ctx)?;
+        let manifest = manifest::job(job, &self.config.gpu_resource, grants.as_deref());
         match self.api.create(self.namespace(job), &manifest)? {
             Some(object) => Ok(self.handle(job, &object)),
             // An earlier order of ours has arrived after all.
@@ -157,8 +161,15 @@ impl Cluster for Kubernetes {
         Ok(())
     }
 
-    fn collect(&self, job: &Job<Options>, handle: &Handle, _ctx: &Context<'_>) -> Result<()> {
-        let message = self.attempts.of(&handle.name).known().message.clone();
+    fn collect(&self, job: &Job<Options>, handle: &Handle, ctx: &Context<'_>) -> Result<()> {
+        let attempt = self.attempts.of(&handle.name);
+        let (message, poll) = {
+            let known = attempt.known();
+            (known.message.clone(), known.poll.clone())
+        };
+        if job.options.wrap.is_some() {
+            return wrap::collect(job, poll.as_ref(), ctx);
+        }
         if let (Some(message), Some(path)) = (message, job.env.get("JOBMGR_OUTPUT")) {
             std::fs::write(path, message).map_err(|error| Error::failed(format!("{path}: {error}")))?;
         }

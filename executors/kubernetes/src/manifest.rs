@@ -13,15 +13,19 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// How much longer than jobmgr the kubelet lets a job run, so that it is jobmgr that ends it unless it is away.
 const DEADLINE_REST: u64 = 60;
 
-/// The Job object of an attempt.
-pub fn job(job: &Job<Options>, gpu_resource: &str) -> Value {
+/// The Job object of an attempt; with `grants` its command runs under `jobmgr wrap`.
+pub fn job(job: &Job<Options>, gpu_resource: &str, grants: Option<&str>) -> Value {
     let labels = json!({
         "app.kubernetes.io/managed-by": "jobmgr",
         "jobmgr/job": job.id,
         "jobmgr/attempt": job.attempt.to_string(),
         KEY: job.key,
     });
-    let mut template = json!({"metadata": {"labels": labels}, "spec": pod(job, gpu_resource)});
+    let mut pod = pod(job, gpu_resource);
+    if let (Some(wrap), Some(grants)) = (&job.options.wrap, grants) {
+        wrap.around(grants, &mut pod);
+    }
+    let mut template = json!({"metadata": {"labels": labels}, "spec": pod});
     merge(&mut template, &Value::Object(job.options.pod.clone()));
     // Without these it would not be found again.
     merge(&mut template["metadata"]["labels"], &labels);
@@ -97,13 +101,14 @@ fn container(job: &Job<Options>, gpu_resource: &str) -> Value {
 }
 
 /// Kubernetes puts values in for `$(NAME)`, and `$$` is a `$` there.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
 
 fn environment(job: &Job<Options>) -> Vec<Value> {
     let value = |name: &str, value: &str| match name {
-        "JOBMGR_OUTPUT" => TERMINATION_LOG.to_owned(),
+        // Under `jobmgr wrap` it is uploaded.
+        "JOBMGR_OUTPUT" if job.options.wrap.is_none() => TERMINATION_LOG.to_owned(),
         _ => literal(&moved(value, &job.dir, &job.options.job_directory)),
     };
     job.env.iter().map(|(name, text)| json!({"name": name, "value": value(name, text)})).collect()
@@ -171,7 +176,7 @@ mod tests {
         attempt.dir = "/tmp/j/7".into();
         attempt.working_directory = attempt.dir.clone();
         change(&mut attempt);
-        job(&attempt, "nvidia.com/gpu")
+        job(&attempt, "nvidia.com/gpu", None)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::check_label;
 use crate::quantity::{Quantity, check_quantity};
 use crate::volume::Volume;
+use crate::wrap::Wrap;
 
 /// What a jobspec may say in `[Options]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -60,6 +61,9 @@ pub struct Options {
     /// How long Kubernetes keeps what has ended, in seconds, where jobmgr is not there to remove it.
     #[serde(default = "a_week")]
     pub ttl: u32,
+    /// Runs the command under `jobmgr wrap`, so that its artifacts come home.
+    #[serde(default)]
+    pub wrap: Option<Wrap>,
     /// Anything else of a pod template, in Kubernetes' own words; it is merged over what jobmgr makes. Its container is
     /// named `job`.
     #[serde(default)]
@@ -104,6 +108,7 @@ impl Options {
         for (index, volume) in self.volumes.iter().enumerate() {
             volume.check(&format!("Volumes[{index}]"))?;
         }
+        self.wrap.iter().try_for_each(|wrap| wrap.check(!self.image_command))?;
         self.check_pod()
     }
 
@@ -163,6 +168,8 @@ mod tests {
             (json!({"Pod": {"kind": "Pod"}}), "Pod.kind: a pod template has 'metadata' and 'spec'"),
             (json!({"Pod": {"spec": 5}}), "Pod.spec: must be a table, and is 5"),
             (json!({"Pod": {"spec": {"restartPolicy": "Always"}}}), "Pod.spec.restartPolicy: is Never"),
+            (json!({"Wrap": {"Path": "jobmgr"}}), "Wrap.Path: must be the absolute path"),
+            (json!({"Wrap": {}, "ImageCommand": true}), "Wrap: needs the jobspec's Command"),
             (json!({"Colour": 1}), "unknown field `Colour`"),
             (json!({"ImagePullPolicy": "Sometimes"}), "unknown variant `Sometimes`"),
         ];

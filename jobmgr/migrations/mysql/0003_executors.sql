@@ -13,5 +13,6 @@ create table if not exists dispatches (
     executor varchar(128) not null,
     job longtext not null,
     handle longtext,
+    uploads longtext,
     primary key (job_id, attempt)
 ) engine = InnoDB default character set utf8mb4 collate utf8mb4_bin;

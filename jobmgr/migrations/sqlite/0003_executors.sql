@@ -13,5 +13,6 @@ create table dispatches (
     executor varchar(128) not null,
     job text not null,
     handle text,
+    uploads text,
     primary key (job_id, attempt)
 );

@@ -19,6 +19,8 @@ mod cloud;
 mod errors;
 /// The store that is a folder.
 mod folder;
+/// Objects that somebody else uploads.
+mod incoming;
 /// `[Storage]` and `[AWS]` to a store.
 mod open;
 /// `[Storage] Options` and the environment.
@@ -29,6 +31,7 @@ mod sweeping;
 mod upload;
 
 pub use errors::BlobError;
+pub use incoming::Granted;
 pub use upload::{Shown, Uploaded};
 
 /// The object that names the store.

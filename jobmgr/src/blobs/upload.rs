@@ -117,19 +117,19 @@ async fn verify(blobs: &Blobs, path: &Path, size: u64) -> Result<(), BlobError> 
 }
 
 /// An upload in parts: aborted unless it was completed, so that no store keeps (and bills) what nobody sees.
-struct Parts {
+pub(super) struct Parts {
     upload: Option<Box<dyn MultipartUpload>>,
     /// Each ends with the bytes that it sent, to be filled anew.
     sending: JoinSet<Result<Bytes, object_store::Error>>,
 }
 
-enum Failure {
+pub(super) enum Failure {
     Source(io::Error),
     Store(object_store::Error),
 }
 
 impl Parts {
-    fn new(upload: Box<dyn MultipartUpload>) -> Self {
+    pub(super) fn new(upload: Box<dyn MultipartUpload>) -> Self {
         Self { upload: Some(upload), sending: JoinSet::new() }
     }
 
@@ -146,10 +146,25 @@ impl Parts {
                 spare = self.finish_one().await?;
             }
         }
+        self.finish_all().await?;
+        Ok(source)
+    }
+
+    /// Sends a part, once at most [`IN_FLIGHT`] others are on their way.
+    pub(super) async fn begin(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        while self.sending.len() >= IN_FLIGHT {
+            self.finish_one().await?;
+        }
+        self.start(bytes);
+        Ok(())
+    }
+
+    /// Waits for all that are on their way.
+    pub(super) async fn finish_all(&mut self) -> Result<(), Failure> {
         while !self.sending.is_empty() {
             self.finish_one().await?;
         }
-        Ok(source)
+        Ok(())
     }
 
     fn start(&mut self, bytes: Bytes) {
@@ -167,7 +182,7 @@ impl Parts {
         }
     }
 
-    async fn complete(&mut self) -> Result<(), Failure> {
+    pub(super) async fn complete(&mut self) -> Result<(), Failure> {
         if let Some(upload) = &mut self.upload {
             upload.complete().await.map_err(Failure::Store)?;
         }
@@ -176,7 +191,7 @@ impl Parts {
     }
 
     /// What the store says to it does not matter: the upload failed already, and says why.
-    async fn abort(&mut self) {
+    pub(super) async fn abort(&mut self) {
         self.sending.shutdown().await;
         if let Some(mut upload) = self.upload.take() {
             let _ = upload.abort().await;
@@ -231,7 +246,7 @@ fn source_len(bytes: u64) -> usize {
 }
 
 /// Parts of at least the usual size, as many as a store takes.
-fn part_size(kind: &Kind, size: u64) -> u64 {
+pub(super) fn part_size(kind: &Kind, size: u64) -> u64 {
     match kind {
         Kind::Folder(_) => FOLDER_PART,
         Kind::Memory | Kind::Remote(_) => size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(PART),
@@ -248,7 +263,7 @@ fn attributes(blobs: &Blobs, shown: Option<&Shown<'_>>) -> Attributes {
     attributes
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

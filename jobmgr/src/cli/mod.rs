@@ -20,6 +20,8 @@ mod serve;
 mod service;
 /// `jobmgr worker`
 mod worker;
+/// `jobmgr wrap`
+mod wrap;
 
 use std::io::Write;
 use std::path::Path;
@@ -81,6 +83,14 @@ enum Command {
     Schema(schema::SchemaOf),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
+    /// Run a job's command where jobs run elsewhere, and upload what it leaves; for scripts of clusters and containers
+    ///
+    /// The command finds a folder for artifacts in JOBMGR_ARTIFACTS_DIR and a file for a structured result in
+    /// JOBMGR_OUTPUT. When it has ended, both are uploaded by the grants that the job's executor got from jobmgr, then a
+    /// report of it, and last of all the exit file is written. Signals are passed on. The exit status is the command's
+    /// own: 128 + N after signal N, 126 or 127 if it can't be run, 74 if it ended well and something could not be
+    /// uploaded, 125 if it was not run because of what stands before it.
+    Wrap(wrap::Wrap),
     /// The process in which jobs run; jobmgr starts it by itself
     #[command(hide = true)]
     Runner {
@@ -96,6 +106,7 @@ pub fn main() -> ExitCode {
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Runner { plugin: false } => crate::runner::main(),
         Command::Runner { plugin: true } => crate::runner::plugin::main(),
+        Command::Wrap(what) => wrap::wrap(what),
         Command::Schema(what) => schema::print(&what),
         Command::Openapi => openapi::print(),
         Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),

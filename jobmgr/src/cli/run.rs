@@ -72,6 +72,7 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
         jobspecs,
         plugins,
         config: Arc::new(config::Worker { concurrency: 1, ..config.worker }),
+        public_url: None,
         tap: Some(show(bar.clone())),
     };
     let worker = Worker::start(parts).await?;

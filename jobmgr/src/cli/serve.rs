@@ -40,9 +40,13 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // From here on a signal is a request, however early it comes.
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let listener = bind(&config).await?;
-    let parts = service::parts(&config).await?;
+    let mut parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    if !address.ip().is_unspecified() {
+        // Good for jobs of this machine at least.
+        parts.public_url.get_or_insert_with(|| format!("http://{address}"));
+    }
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),

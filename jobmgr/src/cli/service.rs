@@ -28,7 +28,8 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
     let plugins = Plugins::new(&config.executors);
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
     tokio::join!(check_store(&blobs), plugins.introduce()).0?;
-    Ok(Parts { store, blobs, jobspecs, plugins, config: Arc::new(config.worker.clone()), tap: None })
+    let public_url = config.server.public_url.clone();
+    Ok(Parts { store, blobs, jobspecs, plugins, config: Arc::new(config.worker.clone()), public_url, tap: None })
 }
 
 /// Who removes what has been kept for long enough.

@@ -72,12 +72,26 @@ fn server(server: &Server) -> Result<(), Wrong> {
             format!("'Hosts': '{}' is not a host's name; use names such as \"jobs.example.org\"", host.escape_debug());
         return Err(("Server.Hosts", text));
     }
+    if let Some(url) = server.public_url.as_ref().filter(|url| !is_server(url)) {
+        let text = format!(
+            "'PublicURL': '{}' is not the address of a server; use one such as \"http://jobs.example.org:9845\"",
+            url.escape_debug()
+        );
+        return Err(("Server.PublicURL", text));
+    }
     if server.jobspecs.as_os_str().is_empty() {
         return Err(("Server.Jobspecs", "'Jobspecs' is empty; it names a folder".to_owned()));
     }
     within("Server.MaxConnections", server.max_connections as u64, 1..=1_000_000)?;
     // A result is built in memory.
     within("Server.MaxResultBytes", server.max_result_bytes, 0..=1 << 30)
+}
+
+/// `http://HOST:PORT`, also of a proxy that speaks TLS or serves it below a path.
+fn is_server(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    matches!(url.scheme(), "http" | "https") && url.has_host() && plain && url.password().is_none()
 }
 
 fn is_loopback(address: SocketAddr) -> bool {

@@ -61,6 +61,10 @@ pub struct Server {
     pub auth: Option<String>,
     /// Further names by which clients call this server (the Host header), beside its addresses and its own name.
     pub hosts: Vec<String>,
+    /// Where other machines reach this server, http://HOST:PORT: jobs that run there upload their artifacts to it where
+    /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
+    #[serde(rename = "PublicURL")]
+    pub public_url: Option<String>,
     /// How many connections are served at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -78,6 +82,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 9845)),
             auth: None,
             hosts: Vec::new(),
+            public_url: None,
             max_connections: 4096,
             max_result_bytes: 16 << 20,
             jobspecs: "jobspecs".into(),

@@ -280,6 +280,17 @@ fn other_machines_are_let_in_only_when_it_is_meant() {
 }
 
 #[test]
+fn the_public_url_is_a_servers() {
+    for bad in ["", "jobs.example.org", "ftp://h/", "http://", "http://h/?x=1", "http://user:pw@h/", "h:80"] {
+        let problem = problem(&format!("[Server]\nPublicURL = '{bad}'"));
+        assert!(problem.starts_with("config.toml, line 2, column 13: 'PublicURL': "), "{problem}");
+    }
+    for good in ["http://h", "http://h:80/", "https://h/below/it", "http://[::1]:9845"] {
+        assert!(load(&format!("[Server]\nPublicURL = '{good}'"), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
 fn secrets_of_the_wrong_type_are_never_shown() {
     for wrong in [
         "[Database]\nPassword = 31337",
@@ -331,6 +342,10 @@ fn paths(schema: &Value, prefix: &str, into: &mut BTreeSet<String>) {
         paths(schema, &format!("{path}."), into);
         into.insert(path);
     }
+    // Tables whose names are the user's.
+    for schema in options.iter().filter_map(|schema| schema.get("additionalProperties")) {
+        paths(schema, &format!("{prefix}NAME."), into);
+    }
 }
 
 #[test]
@@ -341,7 +356,12 @@ fn the_example_has_every_key_and_no_other() {
     let mut written = BTreeSet::new();
     for (section, keys) in &table {
         written.insert(section.clone());
-        written.extend(keys.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+        for (key, value) in keys.as_table().unwrap() {
+            match value.as_table().filter(|_| section == "Executors") {
+                Some(executor) => written.extend(executor.keys().map(|key| format!("{section}.NAME.{key}"))),
+                None => drop(written.insert(format!("{section}.{key}"))),
+            }
+        }
     }
     let settings = schemars::generate::SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<Config>();

@@ -18,6 +18,16 @@ pub fn of_attempt(installation: &str, job: JobId, attempt: i64) -> String {
     format!("jobs/{installation}/{job}/{attempt}")
 }
 
+/// Below which an attempt's objects are that others upload.
+pub fn of_grants(installation: &str, job: JobId, attempt: i64) -> String {
+    format!("jobs/{installation}/{job}/{attempt}/g")
+}
+
+/// The object that others upload with the grant of this number.
+pub fn of_grant(installation: &str, job: JobId, attempt: i64, slot: u32) -> String {
+    format!("{}/{slot}", of_grants(installation, job, attempt))
+}
+
 /// The job and the attempt that an object of this installation belongs to.
 pub fn owner(installation: &str, key: &str) -> Option<(JobId, i64)> {
     let rest = key.strip_prefix(&of_installation(installation))?.strip_prefix('/')?;

@@ -18,3 +18,5 @@ pub mod labels;
 pub mod parameters;
 /// TOML text to a typed value, with the place and the remedy of every mistake.
 pub mod settings;
+/// Addresses at which a job's files are taken from elsewhere.
+pub mod upload;

@@ -40,6 +40,8 @@ mod routes;
 mod server;
 /// Addresses that nobody but us can make, and that expire.
 mod signature;
+/// Files of jobs that run elsewhere, under addresses that we signed.
+mod upload;
 /// The API beside the original's.
 mod v1;
 

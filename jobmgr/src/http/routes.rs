@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::classic::{Download, Get, Start};
 use super::home::Home;
 use super::v1::{Attempts, Cancel, Logs, Workers};
-use super::{Api, content, docs, front};
+use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (Start, Get, Download, Cancel, Logs, Attempts, Workers, Home);
@@ -23,6 +23,7 @@ pub type Described = (Start, Get, Download, Cancel, Logs, Attempts, Workers, Hom
 pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     let mut table = HashMap::new();
     content::add_routes(&api, &mut table);
+    upload::add_routes(&api, &mut table);
     docs::add_routes(&mut table);
     let described: Described = (
         Start { api: api.clone() },

@@ -66,10 +66,13 @@ fn a_mistake_names_file_and_line() {
 #[test]
 fn an_executor_that_is_refused_is_a_mistake_of_the_file() {
     let (dir, _) = folder(&[("x.toml", "Command = 'x'\nExecutor = 'foo'")]);
-    let jobspecs = Jobspecs::checked(dir.path().to_owned(), |name, _| match name {
-        "foo" => Err(("Executor", "no".to_owned())),
-        _ => Ok(()),
-    });
+    let jobspecs = Jobspecs::checked(
+        dir.path().to_owned(),
+        Arc::new(|name: &str, _: &serde_json::Value| match name {
+            "foo" => Err(("Executor".to_owned(), "no".to_owned())),
+            _ => Ok(()),
+        }),
+    );
     let expected = format!("{}: line 2, column 12: 'Executor': no", dir.path().join("x.toml").display());
     assert_eq!(jobspecs.get("x").unwrap_err(), expected);
     assert_eq!(jobspecs.list()[0].1.as_ref().unwrap_err(), &expected);

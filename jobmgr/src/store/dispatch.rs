@@ -47,6 +47,8 @@ pub struct Taken {
     pub job: String,
     /// What its executor wants to know again; `None`: it was not said.
     pub handle: Option<Vec<u8>>,
+    /// What may be uploaded for it from elsewhere, and what was; as [`Store::keep_uploads`] was given it.
+    pub uploads: Option<String>,
     /// How long ago the attempt began.
     pub age: Duration,
     /// Whether its end was asked for.
@@ -72,6 +74,7 @@ pub struct Leftover {
 pub(super) enum Write {
     Begin(Claim, Box<Dispatch>),
     Handle(Claim, Vec<u8>),
+    Uploads(Claim, String),
     Detach(Claim, Duration),
     TakeOver { executor: String, worker: String, lease: Duration, most: u32 },
     Clean(JobId, i64),
@@ -83,6 +86,7 @@ pub(super) struct Texts {
     begin: Text,
     add: Text,
     handle: Text,
+    uploads: Text,
     detach: Text,
     orphaned: Text,
     take: Text,
@@ -97,13 +101,17 @@ const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
 impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = |template: &str| dialect.text(template);
+        let keep = |column: &str| {
+            text(&format!(
+                "update dispatches set {column} = ? where job_id = ? and attempt = ? and exists (select 1 from jobs \
+                 where jobs.id = dispatches.job_id and jobs.epoch = ? and jobs.status = 'started')"
+            ))
+        };
         Self {
             begin: text(&format!("update jobs set executor = ?, recover_by = ? {HELD}")),
             add: text(&dialect.insert_new("dispatches (job_id, attempt, executor, job) values (?, ?, ?, ?)")),
-            handle: text(
-                "update dispatches set handle = ? where job_id = ? and attempt = ? and exists (select 1 from jobs \
-                 where jobs.id = dispatches.job_id and jobs.epoch = ? and jobs.status = 'started')",
-            ),
+            handle: keep("handle"),
+            uploads: keep("uploads"),
             detach: text(&format!("update jobs set worker = null, lease_until = {{now}} + ? {HELD}")),
             orphaned: text(
                 "select id, epoch, attempt, name, parameters, tries, started_at, created_at, coalesce(cancel_at, 0), \
@@ -112,7 +120,7 @@ impl Texts {
             ),
             take: text(&format!("update jobs set worker = ?, lease_until = {{now}} + ?, epoch = epoch + 1 {HELD}")),
             forget_output: text("delete from chunks where job_id = ? and attempt = ?"),
-            dispatch: text("select job, handle from dispatches where job_id = ? and attempt = ?"),
+            dispatch: text("select job, handle, uploads from dispatches where job_id = ? and attempt = ?"),
             clean: text("delete from dispatches where job_id = ? and attempt = ?"),
             leftovers: text(
                 "select job_id, attempt, executor, job, handle from dispatches where executor = ? and not exists \
@@ -138,6 +146,14 @@ impl Store {
     /// When the database fails.
     pub async fn keep_handle(&self, claim: &Claim, handle: Vec<u8>) -> Result<bool, StoreError> {
         self.dispatched(Write::Handle(claim.clone(), handle)).await.map(|done| done.moved > 0)
+    }
+
+    /// Keeps what may be uploaded for a job from elsewhere, and what was; `false`: the lease was lost.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_uploads(&self, claim: &Claim, uploads: String) -> Result<bool, StoreError> {
+        self.dispatched(Write::Uploads(claim.clone(), uploads)).await.map(|done| done.moved > 0)
     }
 
     /// Leaves a job that goes on elsewhere to whoever takes it over, after `delay` at the earliest; `false`: the lease
@@ -218,6 +234,11 @@ pub(super) async fn apply(
             let query = query.bind(claim.id).bind(claim.attempt).bind(claim.epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
+        Write::Uploads(claim, uploads) => {
+            let query = statements.query(&texts.uploads).bind(uploads.clone());
+            let query = query.bind(claim.id).bind(claim.attempt).bind(claim.epoch);
+            done.moved = query.execute(connection).await?.rows_affected();
+        }
         Write::Detach(claim, delay) => {
             let query = statements.query(&texts.detach).bind(millis(*delay)).bind(claim.id).bind(claim.epoch);
             done.moved = query.execute(connection).await?.rows_affected();
@@ -273,6 +294,7 @@ async fn take(
         claim,
         job: dispatch.try_get(0)?,
         handle: handle(dispatch.try_get(1)?),
+        uploads: dispatch.try_get(2)?,
         age: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(9)?).unwrap_or_default()),
         canceled: row.try_get::<i64, _>(8)? != 0,
     }))

@@ -229,7 +229,7 @@ impl Statements {
                 "update jobs set worker = null, lease_until = {{now}} {HELD} and recover_by is not null"
             )),
             abandon: text(
-                "update jobs set worker = null, lease_until = 0 where status = 'started' and worker = ? \
+                "update jobs set worker = null, lease_until = {now} - 1 where status = 'started' and worker = ? \
                  and recover_by is not null",
             ),
             keep: super::keep::Texts::new(dialect),

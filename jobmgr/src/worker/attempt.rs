@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobmgr_plugin_api::Job;
 use tokio_util::sync::CancellationToken;
 
+use super::elsewhere::Uploads;
 use super::leases::Hold;
 use super::plugged::{Origin, Plugged};
 use super::running::Running;
@@ -138,6 +139,7 @@ async fn resume(
     if let Err(error) = running.restore().await {
         return (Ending::Detach { delay: AGAIN, why: error.to_string() }, None);
     }
+    running.uploads = Uploads::from_json(taken.uploads.as_deref());
     let said = Plugged::new(shared, spec, job, hold, Origin::Taken(taken)).run(&mut running).await;
     ended(running, said, spec, directory, hold).await
 }
@@ -149,6 +151,7 @@ async fn ended(
     directory: Directory,
     hold: &Hold,
 ) -> (Ending, Option<Directory>) {
+    hold.granted.fetch_or(running.uploads.any(), Ordering::Relaxed);
     let ending = match said {
         Ok(outcome) => running.collect(spec, outcome, &directory, hold).await,
         Err(ending) => ending,

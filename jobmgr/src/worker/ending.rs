@@ -188,6 +188,10 @@ impl Running<'_> {
         let prefix = self.prefix();
         let blobs = &self.shared.parts.blobs;
         let collected = collect::collect(blobs, &directory.artifacts(), self.claim.id, &prefix, &limits, stop).await;
+        let installation = self.shared.parts.store.installation();
+        let collected = collected.and_then(|mut collected| {
+            self.uploads.join(&mut collected, self.claim, installation, &limits).map(|()| collected)
+        });
         let collected = collected.map_err(|error| match error {
             CollectError::Limit(why) => Tried::Limit(why),
             CollectError::Infra(error) => Tried::Away(error.to_string()),

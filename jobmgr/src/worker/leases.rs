@@ -38,6 +38,8 @@ pub(super) struct Hold {
     pub(super) cancel: CancellationToken,
     /// Something of it runs where this worker's end does not end it: another holder goes on with this attempt.
     pub(super) elsewhere: AtomicBool,
+    /// Something may have been uploaded for it from elsewhere.
+    pub(super) granted: AtomicBool,
 }
 
 fn lock(held: &Mutex<HashMap<JobId, Holding>>) -> MutexGuard<'_, HashMap<JobId, Holding>> {
@@ -58,6 +60,7 @@ impl Leases {
             fence,
             cancel,
             elsewhere: AtomicBool::new(false),
+            granted: AtomicBool::new(false),
         }
     }
 

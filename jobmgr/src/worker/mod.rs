@@ -89,6 +89,8 @@ pub struct Parts {
     pub plugins: Plugins,
     /// `[Worker]`
     pub config: Arc<config::Worker>,
+    /// Where the API is, for machines on which jobs run elsewhere: `http://HOST:PORT`.
+    pub public_url: Option<String>,
     /// Who watches the jobs live.
     pub tap: Option<Tap>,
 }

@@ -226,7 +226,7 @@ impl<'a> Plugged<'a> {
                 // Last: one that logs without a pause must not keep the others from being looked at.
                 said = call.next() => match said {
                     Said::Done(result) => return Came::Ended(result),
-                    said => match self.hear(running, call, said).await {
+                    said => match self.hear(running, call, said, deadline).await {
                         Ok(()) => continue,
                         Err(()) => return Came::Fenced,
                     },
@@ -239,7 +239,23 @@ impl<'a> Plugged<'a> {
         }
     }
 
-    async fn hear(&mut self, running: &mut Running<'a>, call: &Call, said: Said) -> Result<(), ()> {
+    /// What a request must not hold up: it may read much.
+    fn interruption(&self, running: &Running<'_>, deadline: Instant) -> impl Future<Output = ()> + 'static {
+        let (fence, cancel) = (self.hold.fence.clone(), self.hold.cancel.clone());
+        let (ending, draining) = (running.shared.ending.clone(), running.shared.draining.clone());
+        let (recovers, stopping) = (self.recovers, self.stopping.is_some());
+        async move {
+            tokio::select! {
+                () = fence.cancelled() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+                () = cancel.cancelled(), if !stopping => {}
+                () = draining.cancelled(), if recovers && !stopping => {}
+                () = ending.cancelled(), if !stopping => {}
+            }
+        }
+    }
+
+    async fn hear(&mut self, running: &mut Running<'a>, call: &Call, said: Said, deadline: Instant) -> Result<(), ()> {
         match said {
             Said::Checkpoint(handle) if handle.len() > MAX_HANDLE => {
                 let why = format!("a handle of {} bytes: at most {MAX_HANDLE} are kept", handle.len());
@@ -260,7 +276,12 @@ impl<'a> Plugged<'a> {
                 drop(call.answer(Ok(Value::Null)).await);
             }
             Said::Request(method, json) => {
-                let answer = elsewhere::request(running, &self.job, &method, &json).await;
+                let until = self.interruption(running, deadline);
+                let answer = tokio::select! {
+                    biased;
+                    () = until => Err(Error::stopped()),
+                    answer = elsewhere::request(running, &self.job, self.recovers, &method, &json) => answer,
+                };
                 drop(call.answer(answer).await);
             }
             said => {

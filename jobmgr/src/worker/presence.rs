@@ -160,6 +160,10 @@ impl Presence {
                 }
             }
             let due = self.beaten.is_none_or(|when| when.elapsed() >= self.alive / 6);
+            // A store that does not answer must not hold up the end of this process.
+            if due && going.run_until_cancelled(self.identify_once()).await.is_none() {
+                return;
+            }
             let result = if due { self.beat().await } else { self.look().await };
             if let Err(error) = result {
                 warn!(%error, "can't tell the other processes that this one is there");
@@ -167,13 +171,20 @@ impl Presence {
         }
     }
 
-    async fn beat(&mut self) -> Result<(), StoreError> {
-        if self.says.storage.is_empty() {
-            self.identify().await;
-            if let Some(other) = self.elsewhere().await? {
-                error!("{other}");
-            }
+    /// Asks a store that did not answer before.
+    async fn identify_once(&mut self) {
+        if !self.says.storage.is_empty() {
+            return;
         }
+        self.identify().await;
+        match self.elsewhere().await {
+            Ok(Some(other)) => error!("{other}"),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "can't look where the other processes keep objects"),
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), StoreError> {
         self.store.heartbeat(self.says.clone(), self.alive).await?;
         self.beaten = Some(Instant::now());
         self.publish().await

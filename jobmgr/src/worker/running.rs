@@ -36,6 +36,8 @@ pub(super) struct Running<'a> {
     pub(super) live: super::live::Pieces,
     /// What the executor says for itself.
     pub(super) executor: Vec<u8>,
+    /// What may be uploaded for it from elsewhere, and what was.
+    pub(super) uploads: super::elsewhere::Uploads,
     /// Another holder began this attempt.
     pub(super) taken: bool,
     progress: Option<Progress>,
@@ -58,6 +60,7 @@ impl<'a> Running<'a> {
             warnings,
             live: super::live::Pieces::new(),
             executor: Vec::new(),
+            uploads: super::elsewhere::Uploads::default(),
             taken: false,
             progress: None,
             progress_due: Instant::now(),

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::Shared;
 use super::attempt::{self, Ending, Kept};
+use super::elsewhere::forget_uploads;
 use super::leases::{self, Hold};
 use super::plugged::Origin;
 use crate::crash;
@@ -229,7 +230,7 @@ async fn work(
 
 /// Writes the end, and claims the next job with it.
 async fn finish(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     claim: &Claim,
     finish: &Arc<Finish>,
     hold: &Hold,
@@ -245,7 +246,14 @@ async fn finish(
         Ok((asked, done))
     });
     match done.await {
-        Some((asked, Some(mut next))) => next.pop().map(|claim| self::hold(shared, claim, asked, turn)),
+        Some((asked, Some(mut next))) => {
+            // Only now: whoever goes on with an attempt that has not ended may still need them.
+            if hold.granted.load(Ordering::Relaxed) {
+                let (shared, claim, finish) = (Arc::clone(shared), claim.clone(), Arc::clone(finish));
+                tokio::spawn(async move { forget_uploads(&shared, &claim, &finish.ended.artifacts).await });
+            }
+            next.pop().map(|claim| self::hold(shared, claim, asked, turn))
+        }
         Some((_, None)) => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             forget_own(shared, claim, hold).await;

@@ -21,6 +21,12 @@ mod adoption;
 // POSIX shells.
 #[cfg(target_os = "linux")]
 mod concurrency;
+// Signals, process groups and database servers.
+#[cfg(target_os = "linux")]
+mod detached;
+// Signals and libraries.
+#[cfg(target_os = "linux")]
+mod elsewhere;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;

@@ -126,6 +126,42 @@ fn what_the_job_writes_as_its_result_comes_home() {
 }
 
 #[test]
+fn what_a_wrapped_job_uploads_comes_home() {
+    let (server, host) = (Server::start(), Host::default());
+    host.answer("artifact.grant", |asked| {
+        let count = asked["count"].as_u64().unwrap_or(0) as usize;
+        Ok(json!({"slot": 0, "url": "https://s/$(A)", "grants": vec![json!({"slot": 1}); count]}))
+    });
+    // {"exit_code":0,"files":[{"name":"a","slot":1,"size":2,"sha256":"ff"}]}
+    let report = "eyJleGl0X2NvZGUiOjAsImZpbGVzIjpbeyJuYW1lIjoiYSIsInNsb3QiOjEsInNpemUiOjIsInNoYTI1NiI6ImZmIn1dfQ==";
+    host.answer("artifact.read", move |_| Ok(json!({"size": 70, "base64": report})));
+    host.answer("artifact.commit", |asked| Ok(asked.clone()));
+    let job = with("k", json!({"Wrap": {"Image": "jobmgr:1", "Artifacts": 3}}));
+    let executor = connected(&server);
+    let outcome = thread::scope(|scope| {
+        let run = scope.spawn(|| executor.run(&job, &host.context()));
+        let _stop = StopOnPanic(&host);
+        created(&server, "k");
+        let pod = server.objects().pods["k-pod"]["spec"].clone();
+        let words = json!(["/jobmgr-wrap/jobmgr", "wrap", "--", "sh", "-c", "true"]);
+        assert_eq!(pod["containers"][0]["command"], words);
+        let copies = json!(["cp", "/usr/local/bin/jobmgr", "/jobmgr-wrap/jobmgr"]);
+        assert_eq!(
+            (&pod["initContainers"][0]["image"], &pod["initContainers"][0]["command"]),
+            (&json!("jobmgr:1"), &copies)
+        );
+        let grants = &pod["containers"][0]["env"][0];
+        assert_eq!(grants["name"], "JOBMGR_GRANTS");
+        assert!(grants["value"].as_str().unwrap().contains("https://s/$$(A)"), "{grants}");
+        server.objects().exit("k", 0);
+        run.join().unwrap().unwrap()
+    });
+    assert_eq!(outcome.exit_code, Some(0));
+    let commit = ("artifact.commit".to_owned(), json!({"name": "a", "slot": 1, "size": 2, "sha256": "ff"}));
+    assert!(host.requests().contains(&commit), "{:?}", host.requests());
+}
+
+#[test]
 fn many_jobs_are_asked_about_together() {
     const JOBS: usize = 60;
     let server = Server::start();

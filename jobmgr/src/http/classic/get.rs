@@ -282,6 +282,7 @@ mod tests {
             finished_ms: None,
             cancel_asked_ms: None,
             worker: None,
+            executor: None,
             progress: None,
             ended: None,
         };

@@ -112,7 +112,11 @@ fn call(instance: &Instance<'_>, frame: &Frame, calling: Calling) {
     let result = work(instance, frame.payload.clone(), &calling);
     flush();
     let (status, json) = match result {
-        Ok(outcome) => (abi::status::OK, serde_json::to_vec(&outcome).unwrap_or_default()),
+        // What has no outcome ended well.
+        Ok(outcome) => {
+            let outcome = outcome.unwrap_or_else(|| Outcome::exited(0));
+            (abi::status::OK, serde_json::to_vec(&outcome).unwrap_or_default())
+        }
         Err(error) => (error.kind().status(), error.to_string().into_bytes()),
     };
     if calling.done(status, &json).is_err() {

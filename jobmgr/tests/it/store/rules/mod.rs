@@ -32,6 +32,7 @@ pub fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
         warnings: vec!["a warning".into()],
         artifacts: Vec::new(),
         skipped: vec![Skipped { name: "link".into(), reason: "symlink".into() }],
+        executor_log: "said".into(),
     };
     Arc::new(Finish { status: Status::Completed, reason: None, attempt, chunks: true, ended })
 }

@@ -1,15 +1,20 @@
 //! Jobs that run elsewhere: taking them over, what their executors ask for, and cleaning up after them.
 
-use std::path::{Component, Path};
+/// What executors ask for while they run a job.
+mod requests;
+/// What may be uploaded for a job from elsewhere, and what was.
+mod uploads;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Error, Job, Kind, Result};
-use serde_json::{Value, json};
+use jobmgr_plugin_api::{Error, Kind};
 use tracing::{info, warn};
 
+pub(super) use requests::request;
+pub(super) use uploads::{Uploads, forget_uploads};
+
 use super::Shared;
-use super::running::Running;
 use crate::runner::plugin::Work;
 use crate::runner::{Failure, Said};
 use crate::store::Leftover;
@@ -18,39 +23,6 @@ use crate::store::Leftover;
 const TIDY: Duration = Duration::from_secs(60);
 /// How long a clean-up may take.
 const CLEANING: Duration = Duration::from_secs(60);
-
-/// What an executor asks for while it runs a job.
-pub(super) async fn request(running: &Running<'_>, job: &Job<Value>, method: &str, json: &Value) -> Result<Value> {
-    match method {
-        "artifact.put" => put(job, json).await,
-        _ => {
-            let _ = running;
-            Err(Error::new(Kind::Unsupported, format!("there is no method '{method}'")))
-        }
-    }
-}
-
-/// Takes a file of this machine among the job's artifacts: `{"name": "a/b.png", "path": "/absolute/file"}`.
-async fn put(job: &Job<Value>, json: &Value) -> Result<Value> {
-    let text = |key: &str| {
-        json[key].as_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("artifact.put: '{key}' is missing")))
-    };
-    let (name, path) = (text("name")?, text("path")?);
-    let inside = Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || !inside {
-        return Err(Error::invalid(format!("artifact.put: '{name}' is no path below artifacts/")));
-    }
-    let to = Path::new(&job.dir).join("artifacts").join(&name);
-    let copied = tokio::task::spawn_blocking(move || {
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::fs::copy(&path, &to).map_err(|error| std::io::Error::new(error.kind(), format!("{path}: {error}")))
-    });
-    let copied = copied.await.map_err(|error| Error::failed(error.to_string()))?;
-    let size = copied.map_err(|error| Error::failed(format!("artifact.put: {error}")))?;
-    Ok(json!({"size": size}))
-}
 
 /// Has executors clean up after attempts that are over, until the worker ends.
 pub(super) async fn tidy(shared: Arc<Shared>) {
@@ -90,7 +62,7 @@ async fn clean(shared: &Shared, leftover: &Leftover) {
     }
 }
 
-async fn cleaned(shared: &Shared, leftover: &Leftover) -> std::result::Result<(), Failure> {
+async fn cleaned(shared: &Shared, leftover: &Leftover) -> Result<(), Failure> {
     let ready = shared.parts.plugins.ready(&leftover.executor).await?;
     if !ready.runner.loaded().capabilities.cleanup {
         return Ok(());

@@ -1,0 +1,139 @@
+use jobmgr::crash::VARIABLE;
+use jobmgr::domain::job::Status;
+
+use super::{Site, attempts, ended, is_whole, log, start, status};
+use crate::support::processes::{Signal, children, signal};
+use crate::support::server::eventually;
+
+/// With a short lease, so that nothing waits long for a dead holder.
+const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"";
+
+#[test]
+fn a_job_goes_on_while_the_server_ends_and_starts_again() {
+    let site = Site::new(CONFIG);
+    let mut server = site.home.serve();
+    let id = start(&server, "count");
+    eventually("it has written", || log(&server, id, "stdout").contains("line 20\n"));
+    signal(server.pid(), Signal::TERM);
+    assert_eq!(server.exit().code(), Some(0), "it does not wait for the job: {}", site.home.log());
+    assert!(!site.cluster.left().iter().any(|file| file.ends_with(".exit")), "the job goes on");
+    let server = site.home.serve();
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+    is_whole(&server, id);
+    assert_eq!(site.begun(), [format!("{id} 1")]);
+    assert_eq!((site.cluster.count("runs"), site.cluster.count("recovers by handle")), (1, 1));
+    assert_eq!(job.ended.unwrap().artifacts[0].name, "made.txt");
+    assert_eq!(attempts(&server, id).len(), 1);
+    eventually("it is cleaned up", || site.cluster.left().is_empty());
+}
+
+#[test]
+fn a_job_goes_on_when_the_server_is_killed_again_and_again() {
+    let site = Site::new(CONFIG);
+    let mut server = site.home.serve();
+    let id = start(&server, "count");
+    for line in ["line 5\n", "line 60\n", "line 120\n"] {
+        eventually("it has written", || log(&server, id, "stdout").contains(line));
+        signal(server.pid(), Signal::KILL);
+        server.exit();
+        server = site.home.serve();
+    }
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+    is_whole(&server, id);
+    assert_eq!(site.begun(), [format!("{id} 1")]);
+    assert_eq!(job.ended.unwrap().artifacts.len(), 1);
+}
+
+#[test]
+fn a_job_that_was_submitted_and_not_noted_is_found_by_its_key() {
+    let site = Site::new(CONFIG);
+    site.spec("unnoticed", super::COUNT, "Options = { DiesUnnoticed = true }");
+    let server = site.home.serve();
+    let id = start(&server, "unnoticed");
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+    is_whole(&server, id);
+    assert_eq!(site.begun(), [format!("{id} 1")]);
+    assert_eq!(site.cluster.count("recovers by key"), 1);
+}
+
+#[test]
+fn a_job_that_was_never_begun_is_begun_once() {
+    let site = Site::new(CONFIG);
+    for point in ["before-spawn", "after-spawn"] {
+        let mut command = site.home.jobmgr(&["serve"]);
+        command.env(VARIABLE, format!("{point}:1"));
+        let mut server = site.home.serve_by(command);
+        let id = start(&server, "count");
+        server.exit();
+        let server = site.home.serve();
+        let job = ended(&server, &site, id);
+        assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{point}: {}", site.home.log());
+        is_whole(&server, id);
+        let begun = format!("{id} 1");
+        assert_eq!(site.begun().iter().filter(|line| **line == begun).count(), 1, "{point}");
+    }
+}
+
+#[test]
+fn a_job_goes_on_when_its_runner_is_killed() {
+    let site = Site::new(CONFIG);
+    let server = site.home.serve();
+    let id = start(&server, "count");
+    for line in ["line 5\n", "line 60\n"] {
+        eventually("it has written", || log(&server, id, "stdout").contains(line));
+        for runner in children(server.pid()) {
+            signal(runner, Signal::KILL);
+        }
+    }
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+    is_whole(&server, id);
+    assert_eq!(site.begun(), [format!("{id} 1")]);
+}
+
+#[test]
+fn an_executor_that_can_not_be_loaded_after_a_restart_loses_no_job() {
+    let site = Site::new(CONFIG);
+    let mut server = site.home.serve();
+    let id = start(&server, "wait");
+    eventually("it runs", || site.begun().len() == 1);
+    signal(server.pid(), Signal::KILL);
+    server.exit();
+    let library = site.home.path("plugins");
+    std::fs::rename(&library, site.home.path("away")).unwrap();
+    let server = site.home.serve();
+    eventually("it is noticed", || site.home.log().contains("can't be used now"));
+    // Long enough for several leases and sweeps.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while std::time::Instant::now() < until {
+        assert_eq!(status(&server, id), "started");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::fs::rename(site.home.path("away"), &library).unwrap();
+    site.go();
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+    assert_eq!(site.begun().len(), 1);
+}
+
+#[test]
+fn the_time_of_a_job_is_counted_from_its_beginning() {
+    let site = Site::new(CONFIG);
+    site.spec("limited", super::WAIT, "Timeout = \"6s\"");
+    let mut server = site.home.serve();
+    let id = start(&server, "limited");
+    for _ in 0..2 {
+        eventually("it runs", || site.begun().len() == 1);
+        signal(server.pid(), Signal::TERM);
+        server.exit();
+        server = site.home.serve();
+    }
+    let job = ended(&server, &site, id);
+    let took = job.finished_ms.unwrap() - job.started_ms.unwrap();
+    assert_eq!(job.ended.unwrap().error.as_deref(), Some("timeout after 6s"));
+    assert!(took >= 6000, "{took} ms");
+    eventually("nothing of it is left", || site.cluster.left().is_empty());
+}
