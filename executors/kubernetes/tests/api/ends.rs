@@ -1,10 +1,9 @@
-use std::time::Duration;
-
-use jobmgr_plugin_api::{Ending, KillReason, Kind, Stop};
+use jobmgr_plugin_api::test::Host;
+use jobmgr_plugin_api::{Ending, Event, Executor, KillReason, Kind, Stop};
 use serde_json::json;
 
 use crate::server::Server;
-use crate::{created, job, run};
+use crate::{StopOnPanic, created, executor, job, run};
 
 #[test]
 fn a_cancelled_job_is_deleted_and_its_exit_is_known() {
@@ -84,17 +83,23 @@ fn an_image_that_can_not_be_pulled_is_tried_for_a_while() {
     let text = "Kubernetes can't start the container 'job': ErrImagePull: no such image";
     assert_eq!(outcome.message.as_deref(), Some(text));
     assert!(!host.events().is_empty(), "it was said before");
+}
 
-    // One that comes after all.
-    let (result, _) = run(&server, &job("l"), |_| {
-        created(&server, "l");
-        server.objects().container("l", "Pending", state("ImagePullBackOff"));
-        let seen = server.objects().count("GET pods");
-        server.until("it is seen", |objects| objects.count("GET pods") > seen + 1);
-        server.objects().run("l");
-        // Longer than the patience.
-        std::thread::sleep(Duration::from_millis(700));
-        server.objects().exit("l", 0);
+#[test]
+fn an_image_that_comes_after_all_is_run() {
+    let (server, host, job) = (Server::start(), Host::default(), job("k"));
+    let config = json!({"Kubeconfig": server.kubeconfig(), "PollEvery": 0.05, "StartPatience": 3600});
+    let executor = executor(config).unwrap();
+    let outcome = std::thread::scope(|scope| {
+        let run = scope.spawn(|| executor.run(&job, &host.context()));
+        let _stop = StopOnPanic(&host);
+        created(&server, "k");
+        let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": "busy"}});
+        server.objects().container("k", "Pending", state);
+        let queued = Event::Progress { percent: 0.0, message: "queued: ImagePullBackOff: busy".into() };
+        server.until("it is told", |_| host.events().contains(&queued));
+        server.objects().exit("k", 0);
+        run.join().unwrap().unwrap()
     });
-    assert_eq!(result.unwrap().exit_code, Some(0));
+    assert_eq!(outcome.exit_code, Some(0));
 }

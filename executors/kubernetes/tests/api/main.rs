@@ -65,7 +65,7 @@ pub fn run(server: &Server, job: &Job<Options>, meanwhile: impl FnOnce(&Host)) -
 }
 
 /// A test that fails does not wait for its job for ever.
-struct StopOnPanic<'a>(&'a Host);
+pub struct StopOnPanic<'a>(pub &'a Host);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
