@@ -285,11 +285,9 @@ impl<'a> Plugged<'a> {
                 drop(call.answer(answer).await);
             }
             said => {
-                if let Err(ending) = running.hear(said) {
-                    // The disk is full: what the executor says is not kept, but it goes on.
-                    if let Ending::Release { why, .. } = ending {
-                        running.warn(why);
-                    }
+                // The disk is full: what the executor says is not kept, but it goes on.
+                if let Err(Ending::Release { why, .. }) = running.hear(said) {
+                    running.warn(why);
                 }
             }
         }
