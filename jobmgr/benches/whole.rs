@@ -3,7 +3,7 @@
 //!     cargo bench -p jobmgr                     everything (some minutes)
 //!     cargo bench -p jobmgr -- drain latency    only these
 //!
-//! Parts: drain, workers, wake, history, latency, submit, get, artifact, memory. This machine's speed changes from one minute to the
+//! Parts: drain, workers, wake, history, latency, submit, get, artifact, memory, plugin. This machine's speed changes from one minute to the
 //! next, so read the ratios: each part measures its own baseline beside it.
 
 // A lint for the server; a measurement that unwraps is one that fails.
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use support::client::Client;
 use support::databases::{Disk, Kind};
+use support::libraries;
+use support::processes;
 use support::server::{Home, Server, eventually};
 
 const TRUE: &str = "/bin/true";
@@ -26,7 +28,7 @@ const REPEATS: usize = 5;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 10] = [
         ("drain", drain),
         ("workers", workers),
         ("wake", wake),
@@ -36,6 +38,7 @@ fn main() {
         ("get", get),
         ("artifact", artifact),
         ("memory", memory),
+        ("plugin", plugin),
     ];
     for (name, part) in parts {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {
@@ -238,6 +241,54 @@ c.execute('pragma wal_checkpoint(truncate)')
         "drain, concurrency 1: {before:.0} jobs/s with an empty history, {after:.0} with 1,000,000 finished jobs; ratio {:.2}",
         before / after
     );
+}
+
+/// A job of an executor in a library that does nothing, against one that runs /bin/true: from the POST to its end. With
+/// a spare, and without: a change of the file's time makes the spare one of another file.
+fn plugin() {
+    let home = home(1);
+    let library = home.path("noop.so");
+    libraries::of_c("good.c", &library, &["-O2"]).expect("gcc is installed");
+    let name = toml::Value::String(library.display().to_string());
+    let config = format!("[Worker]\nConcurrency = 1\n[Executors.noop]\nPlugin = {name}\n");
+    std::fs::write(home.path("config.toml"), config).unwrap();
+    home.spec("plugin", "Command = \"x\"\nExecutor = \"noop\"\n");
+    let server = quiet(&home);
+    let mut client = server.client();
+    let (mut process, mut warm, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..330 {
+        process.push(whole_job(&mut client, "noop", round));
+        warm.push(whole_job(&mut client, "plugin", round));
+        // The spare is refilled after each job; it is to be there, and then to be of no use.
+        std::thread::sleep(Duration::from_millis(20));
+        let file = std::fs::File::options().write(true).open(&library).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + round)).unwrap();
+        cold.push(whole_job(&mut client, "plugin", round));
+    }
+    let [process, warm, cold] = [process, warm, cold].map(|mut times| median(times.split_off(30)));
+    println!("plugin: POST to completed, median: /bin/true as a process {process:.2} ms");
+    for (what, time) in [("with a spare", warm), ("without one", cold)] {
+        println!(
+            "plugin: a no-op in a library, {what}: {time:.2} ms; added {:.2} ms; ratio {:.2}",
+            time - process,
+            time / process
+        );
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let is_spare = |pid: &u32| processes::command_line(*pid).iter().any(|word| word == "--plugin");
+    let spare = processes::children(server.pid()).into_iter().find(is_spare).expect("a spare is there");
+    println!("plugin: an idle spare's private memory {} KiB", processes::private_memory(spare) >> 10);
+}
+
+/// From the POST of a job to its end, in ms, after a short pause.
+fn whole_job(client: &mut Client, name: &str, round: u64) -> f64 {
+    std::thread::sleep(Duration::from_millis(20 + round % 7));
+    let start = Instant::now();
+    let id = post(client, name);
+    while !ended(client, id) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    start.elapsed().as_secs_f64() * 1e3
 }
 
 fn latency() {

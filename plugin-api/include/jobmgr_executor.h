@@ -32,7 +32,11 @@ typedef struct {
     const uint8_t *ptr;
     size_t len;
 } jm_bytes;
+#ifdef __cplusplus
+#define JM_LIT(s) (jm_bytes{(const uint8_t *)(s), sizeof(s) - 1})
+#else
 #define JM_LIT(s) ((jm_bytes){(const uint8_t *)(s), sizeof(s) - 1})
+#endif
 
 /* What functions return. A value that is not here is JM_FAILED. */
 enum {

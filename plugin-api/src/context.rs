@@ -113,6 +113,11 @@ impl<'a> Context<'a> {
         Self { host }
     }
 
+    /// What it wraps.
+    pub(crate) fn host(&self) -> &'a dyn Host {
+        self.host
+    }
+
     /// Appends to the job's standard output.
     ///
     /// # Errors

@@ -1,32 +1,8 @@
-//! The interface between jobmgr and the executors that run its jobs.
-//!
-//! An executor implements [`Executor`]: one blocking function that runs one job to its end. It is called in a
-//! process of its own (`jobmgr runner`), never in the server, so it may block, and a crash fails that one job.
-//!
-//! ```
-//! use jobmgr_plugin_api::{Context, Executor, Job, NoConfig, NoOptions, Outcome, Result};
-//!
-//! /// Says hello and ends.
-//! struct Hello;
-//!
-//! impl Executor for Hello {
-//!     type Config = NoConfig;
-//!     type Options = NoOptions;
-//!     const NAME: &'static str = "hello";
-//!
-//!     fn new(_config: NoConfig) -> Result<Self> {
-//!         Ok(Hello)
-//!     }
-//!
-//!     fn run(&self, job: &Job<NoOptions>, ctx: &Context) -> Result<Outcome> {
-//!         ctx.stdout(format!("hello from job {}\n", job.id))?;
-//!         Ok(Outcome::exited(0))
-//!     }
-//! }
-//! ```
+#![doc = include_str!("../README.md")]
 
 /// The C interface.
 pub mod abi;
+pub mod clustered;
 mod command;
 mod context;
 mod error;
@@ -44,6 +20,7 @@ mod stops;
 pub mod test;
 pub mod wrapped;
 
+pub use clustered::{Cluster, Clustered, Poll};
 pub use context::{Context, Event, Host, MAX_HANDLE, OnStop, Stop, StopGuard, Stream};
 pub use error::{Error, Kind, Result};
 pub use job::{Job, Limits, Logged, NoConfig, NoOptions};

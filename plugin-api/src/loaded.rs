@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::abi::{self, Bytes, Call, HostTable, Plugin, status};
-use crate::{Error, Event, Host, Kind, MAX_HANDLE, Outcome, Result, Stop, Stream};
+use crate::{Ending, Error, Event, Host, Kind, MAX_HANDLE, Outcome, Result, Stop, Stream};
 
 /// A library's table that this jobmgr can work with.
 pub struct Library {
@@ -233,10 +233,17 @@ fn unsupported(what: &str) -> Error {
 }
 
 fn outcome(json: &[u8]) -> Result<Outcome> {
-    serde_json::from_slice(json).map_err(|error| {
+    let mut outcome: Outcome = serde_json::from_slice(json).map_err(|error| {
         let text = String::from_utf8_lossy(&json[..json.len().min(200)]).into_owned();
         Error::failed(format!("the executor's outcome can't be read: {error}: {text:?}"))
-    })
+    })?;
+    // The ending alone is enough to say.
+    match outcome.ending {
+        Ending::Exited(code) => outcome.exit_code = outcome.exit_code.or(Some(code)),
+        Ending::Signaled(signal) => outcome.signal = outcome.signal.or(Some(signal)),
+        _ => {}
+    }
+    Ok(outcome)
 }
 
 /// One call as the library sees it; what follows `call` is ours.

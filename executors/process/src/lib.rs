@@ -6,8 +6,12 @@
 
 /// Which program a command means, and what is said when it can't be started.
 mod command;
+/// What a jobspec may say in `[Options]`.
+mod options;
 /// The file in which a job says how far it is.
 mod progress;
+/// Bytes as people write them.
+mod size;
 
 /// Process groups, descendants, pipes without threads.
 #[cfg(target_os = "linux")]
@@ -24,8 +28,9 @@ use windows as platform;
 use std::time::Duration;
 
 use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, NoConfig, Outcome, Result, Stop};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+
+pub use options::{Limits, Options, Sandbox};
+pub use size::Size;
 
 /// How long a process that outlived the job's own may keep the output open before it is killed.
 const OPEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
@@ -41,15 +46,6 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// Runs each job as a process of this machine.
 pub struct Process;
 
-/// What a jobspec may say in `[Options]`. Known on every platform, so that a jobspec can move.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "PascalCase")]
-pub struct Options {
-    /// Windows: the command may be a `.bat` or `.cmd` file. `cmd.exe` reads their arguments by rules of its own
-    /// (CVE-2024-24576), so say yes only if none of them comes from a stranger.
-    pub allow_batch: bool,
-}
-
 impl Executor for Process {
     type Config = NoConfig;
     type Options = Options;
@@ -59,11 +55,36 @@ impl Executor for Process {
         Ok(Self)
     }
 
+    fn validate(&self, options: &Options) -> Result<()> {
+        options.check()?;
+        platform::check_options(options)
+    }
+
     fn run(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
         match ctx.stop() {
             Some(why) => Ok(Outcome::killed(reason(why))),
             None => platform::run(job, ctx),
         }
+    }
+}
+
+/// What of `User`, `Limits` and `Sandbox` this machine can do: the option's name (of a limit, its own), and why not.
+pub fn abilities() -> Vec<(&'static str, Result<(), String>)> {
+    platform::abilities()
+}
+
+/// The first argument with which this executor starts the program that it is in: see [`launch`].
+pub const LAUNCH: &str = "runner-exec";
+
+/// What a program that has this executor does first: where it was started to become the process of a job that has
+/// `User`, `Limits` or `Sandbox`, it takes them on and becomes that job's command, and never returns. Otherwise it
+/// does nothing.
+///
+/// Such a job is started in two steps: this program again, with [`LAUNCH`] as its first argument, which limits itself
+/// and then executes the command. So the runner stays as it is and can run the next job.
+pub fn launch() {
+    if std::env::args_os().nth(1).is_some_and(|first| first == LAUNCH) {
+        platform::launch();
     }
 }
 
@@ -79,7 +100,9 @@ pub fn end_descendants(deadline: Duration) -> bool {
 /// that was about to start can't slip through.
 pub fn close(deadline: Duration) -> bool {
     platform::close();
-    platform::end_descendants(deadline)
+    let gone = platform::end_descendants(deadline);
+    platform::clear();
+    gone
 }
 
 fn reason(why: Stop) -> KillReason {

@@ -7,8 +7,8 @@ use super::say;
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::jobspecs::Jobspecs;
-use crate::runner::executors;
 use crate::runner::plugin::{Loaded, Plugins};
+use crate::runner::{abilities, executors};
 use crate::store::{Inspection, Original, Store};
 
 /// Looks at everything; exit status 1 when something is wrong, 2 when it is the configuration.
@@ -19,6 +19,7 @@ pub(super) async fn check() -> ExitCode {
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
     let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    sound &= tell("executor process", Ok(process()));
     let plugins = Plugins::new(&config.executors);
     for (name, found) in plugins.look().await {
         sound &= tell(&format!("executor {name}"), found.map(|loaded| in_short(&loaded)));
@@ -37,7 +38,8 @@ fn tell(what: &str, found: Result<String, String>) -> bool {
     found.is_ok()
 }
 
-fn in_short(loaded: &Loaded) -> String {
+/// An executor in one line.
+pub(super) fn in_short(loaded: &Loaded) -> String {
     let description = &loaded.description;
     let can = loaded.capabilities;
     let abilities =
@@ -63,6 +65,19 @@ fn jobspecs(config: &Config, plugins: &Plugins) -> bool {
         sound &= tell(&format!("jobspec {name}"), found);
     }
     sound
+}
+
+/// What of `User`, `Limits` and `Sandbox` can be had where this runs.
+fn process() -> String {
+    let (can, can_not): (Vec<_>, Vec<_>) = abilities().into_iter().partition(|(_, found)| found.is_ok());
+    let can: Vec<_> = can.into_iter().map(|(option, _)| option).collect();
+    let why = |(option, found): (&str, Result<(), String>)| format!("{option} ({})", found.err().unwrap_or_default());
+    let can_not: Vec<_> = can_not.into_iter().map(why).collect();
+    match (can.join(", "), can_not.join(", ")) {
+        (can, can_not) if can_not.is_empty() => format!("can enforce {can}"),
+        (can, can_not) if can.is_empty() => format!("cannot enforce {can_not}"),
+        (can, can_not) => format!("can enforce {can}; not {can_not}"),
+    }
 }
 
 /// Looks at the database without changing it.

@@ -10,6 +10,8 @@ mod gc;
 mod openapi;
 /// What the platforms say in their own ways.
 mod platform;
+/// `jobmgr plugin`
+mod plugin;
 /// `jobmgr run`
 mod run;
 /// `jobmgr schema`
@@ -79,7 +81,12 @@ enum Command {
     Gc(gc::Gc),
     /// Copy the SQLite database to a new file while it is used; for a server, say how its own tool does that
     Backup(backup::Backup),
+    /// Write, check, list and try executors of your own
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Print the JSON Schema of a jobspec (or of config.toml), with which editors complete and check it
+    ///
+    /// Knows the options of the executors that config.toml in the working directory names.
     Schema(schema::SchemaOf),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
@@ -102,12 +109,16 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Before anything else: a job waits for it.
+    crate::runner::launch();
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Runner { plugin: false } => crate::runner::main(),
         Command::Runner { plugin: true } => crate::runner::plugin::main(),
         Command::Wrap(what) => wrap::wrap(what),
-        Command::Schema(what) => schema::print(&what),
+        Command::Schema(what) => within(arguments.log_format, "error", schema::print(what)),
+        Command::Plugin(what) if plugin::is_alone(&what) => plugin::alone(what),
+        Command::Plugin(what) => within(arguments.log_format, "error", plugin::plugin(what)),
         Command::Openapi => openapi::print(),
         Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),
         Command::Worker => within(arguments.log_format, "info", worker::worker()),

@@ -27,16 +27,17 @@ use crate::worker::{self, Live, Tap, Worker};
 #[derive(Args)]
 pub(super) struct Run {
     /// The jobspec's name: jobspecs/NAME.toml
-    name: String,
+    pub(super) name: String,
     /// A parameter of the job; may be given many times
     #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
-    parameter: Vec<(String, String)>,
+    pub(super) parameter: Vec<(String, String)>,
     /// Where to save the files that the job leaves in its artifacts folder
     #[arg(long, value_name = "DIR")]
-    artifacts: Option<PathBuf>,
+    pub(super) artifacts: Option<PathBuf>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// A parameter as it is typed.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a parameter is written KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -53,7 +54,8 @@ pub(super) async fn run(what: Run) -> ExitCode {
     }
 }
 
-async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
+/// Runs a job with this configuration.
+pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
     let plugins = Plugins::new(&config.executors);
@@ -81,13 +83,19 @@ async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let force = CancellationToken::new();
     let job = tokio::select! {
         job = finished(&store, id) => Some(job?),
-        _ = stops.next() => { force.cancel(); None }
+        _ = stops.next() => {
+            end(&store, id, &mut stops).await;
+            None
+        }
     };
     force.cancel();
     worker.drain(force).await;
     bar.finish_and_clear();
     let Some(job) = job else { return Ok(complain("stopped", 130)) };
     let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
+    for line in ended.executor_log.lines() {
+        say(stderr(), format_args!("jobmgr: executor: {line}"));
+    }
     if let Some(error) = &ended.error {
         say(stderr(), format_args!("jobmgr: {}: {error}", job.name));
     }
@@ -122,6 +130,18 @@ fn scratch_blobs(scratch: &Path) -> Result<Blobs, String> {
     let url = format!("file:{}", scratch.join("store").display());
     let storage = config::Storage { url: Some(url), ..Default::default() };
     Blobs::open(&storage, None).map_err(|error| error.to_string())
+}
+
+/// Ends the job, wherever it runs: nobody goes on with it from a queue that is thrown away. Once more is enough.
+async fn end(store: &Store, id: i64, stops: &mut Stops) {
+    if let Err(error) = store.cancel(id).await {
+        say(stderr(), format_args!("jobmgr: the job can't be ended: {error}"));
+        return;
+    }
+    tokio::select! {
+        _ = finished(store, id) => {}
+        _ = stops.next() => {}
+    }
 }
 
 async fn finished(store: &Store, id: i64) -> Result<Job, String> {

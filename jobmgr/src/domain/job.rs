@@ -107,11 +107,17 @@ pub enum Reason {
     CorruptRow,
     /// It waited longer for its first start than its jobspec allows.
     QueueTimeout,
+    /// It was killed since it needed more memory than it may have.
+    OomKilled,
+    /// The system that ran it gave its place to another job.
+    Preempted,
+    /// The machine that it ran on, in the hands of another system, is gone.
+    NodeLost,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 15] = [
         Reason::ExitCode,
         Reason::Signal,
         Reason::Timeout,
@@ -124,6 +130,9 @@ impl Reason {
         Reason::Unkillable,
         Reason::CorruptRow,
         Reason::QueueTimeout,
+        Reason::OomKilled,
+        Reason::Preempted,
+        Reason::NodeLost,
     ];
 
     /// The word that is stored and shown.
@@ -141,6 +150,9 @@ impl Reason {
             Reason::Unkillable => "unkillable",
             Reason::CorruptRow => "corrupt_row",
             Reason::QueueTimeout => "queue_timeout",
+            Reason::OomKilled => "oom_killed",
+            Reason::Preempted => "preempted",
+            Reason::NodeLost => "node_lost",
         }
     }
 

@@ -24,13 +24,24 @@ pub(super) fn run(name: &str, job: Job<Value>, ctx: &Context<'_>) -> Result<Outc
 pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
     let plugins = plugins.clone();
     Arc::new(move |name, options| match name {
-        Process::NAME => parse::<Process>(options).map(drop).map_err(|why| ("Options".to_owned(), why)),
+        Process::NAME => examine::<Process>(options).map_err(|why| ("Options".to_owned(), why)),
         _ if plugins.has(name) => plugins.check(name, options),
         _ => {
             let known: Vec<&str> = NAMES.into_iter().chain(plugins.names()).collect();
             Err(("Executor".to_owned(), unknown(name, &known)))
         }
     })
+}
+
+/// Whether an executor takes these options, as far as it can say without a job.
+fn examine<E: Executor>(options: &Value) -> Result<(), String> {
+    let options = parse::<E>(options)?;
+    make::<E>().and_then(|executor| executor.validate(&options)).map_err(|error| error.to_string())
+}
+
+fn make<E: Executor>() -> Result<E> {
+    let config = serde_json::from_value(Value::Object(Default::default()));
+    E::new(config.map_err(|error| Error::invalid(error.to_string()))?)
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {
@@ -46,8 +57,7 @@ fn parse<E: Executor>(options: &Value) -> Result<E::Options, String> {
 
 fn with<E: Executor>(job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
     let options = parse::<E>(&job.options).map_err(|why| Error::invalid(format!("'Options': {why}")))?;
-    let config = serde_json::from_value(Value::Object(Default::default()));
-    let executor = E::new(config.map_err(|error| Error::invalid(error.to_string()))?)?;
+    let executor = make::<E>()?;
     executor.validate(&options)?;
     executor.run(&job.split().0.with(options), ctx)
 }
@@ -71,7 +81,14 @@ mod tests {
                 "[Options]\nAllowBatch = true\nAlowBatch = true",
                 "line 4, column 13: 'Options': unknown key 'AlowBatch'; did you mean 'AllowBatch'?",
             ),
-            ("Options.Shell = 1", "line 2, column 17: 'Options': unknown key 'Shell'; the only key here is AllowBatch"),
+            (
+                "Options.Shell = 1",
+                "line 2, column 17: 'Options': unknown key 'Shell'; the keys here are AllowBatch, User, Limits, Sandbox",
+            ),
+            (
+                "Options.Limits.Memory = '1K'",
+                "line 2, column 9: 'Options': 'Limits.Memory' must be at least 1MiB, and is 1KiB; leave it out for no limit",
+            ),
             (
                 "Options = { AllowBatch = 'x' }",
                 "line 2, column 26: 'Options': invalid type: string \"x\", expected true or false",

@@ -20,6 +20,7 @@ pub mod plugin;
 mod wire;
 
 pub use child::main;
+pub use jobmgr_executor_process::{abilities, launch};
 pub use link::{Failure, Runner, Said};
 
 use jobmgr_plugin_api::Job;

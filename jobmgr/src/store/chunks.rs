@@ -18,6 +18,8 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// What the executor had to say for itself; kept with the end of a job, in no pieces while it runs.
+    Executor,
 }
 
 impl Stream {
@@ -26,6 +28,7 @@ impl Stream {
         match self {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
+            Stream::Executor => "executor",
         }
     }
 }

@@ -73,6 +73,9 @@ use workspace::Root;
 /// How often expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// How long executors may clean up when the worker ends.
+const LAST_TIDY: Duration = Duration::from_secs(5);
+
 /// How long it may take to see who else is there.
 const SEEN: Duration = Duration::from_secs(2);
 
@@ -257,6 +260,8 @@ impl Worker {
         self.shared.tasks.wait().await;
         enforcer.abort();
         self.keepers.iter().for_each(JoinHandle::abort);
+        // What is not cleaned up now is cleaned up after the next start.
+        drop(tokio::time::timeout(LAST_TIDY, elsewhere::tidy_once(&self.shared)).await);
         self.announced.end().await;
         self.shared.root.remove();
     }

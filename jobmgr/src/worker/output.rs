@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
+use super::platform;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::gap;
 use crate::domain::job::{Log, LogBody};
@@ -36,7 +37,9 @@ impl Output {
                 return Ok(());
             }
             // It is there from now on, and has to go, also where the disk has no room for what is in it.
-            let file = self.file.insert(File::options().read(true).write(true).create_new(true).open(&self.path)?);
+            let mut options = File::options();
+            let options = platform::private_file(options.read(true).write(true).create_new(true));
+            let file = self.file.insert(options.open(&self.path)?);
             file.write_all(&self.memory)?;
             self.memory = Vec::new();
         }

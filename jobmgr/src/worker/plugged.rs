@@ -26,6 +26,8 @@ use crate::store::{Dispatch, Taken};
 
 /// How long an executor may take beyond the job's grace before it is ended, or left to itself where it runs other jobs.
 const OVERTIME: Duration = Duration::from_secs(2);
+/// The same for one whose jobs run elsewhere: it asks others to end them, and waits until they have.
+const FAR_OVERTIME: Duration = Duration::from_secs(70);
 /// How often a job is gone on with whose executor died under it.
 const RECOVERIES: u32 = 3;
 /// The first pause before that; doubled each time.
@@ -54,6 +56,8 @@ pub(super) struct Plugged<'a> {
     deadline: Instant,
     grace: Duration,
     stopping: Option<Stop>,
+    /// The executor was asked to go on with it, not to begin it.
+    recovering: bool,
 }
 
 /// How a call came out.
@@ -89,6 +93,7 @@ impl<'a> Plugged<'a> {
             deadline: Instant::now() + spec.timeout.min(far).saturating_sub(age),
             grace: spec.kill_grace,
             stopping: None,
+            recovering: false,
         }
     }
 
@@ -112,6 +117,10 @@ impl<'a> Plugged<'a> {
             let died = match came {
                 Came::Fenced => return Err(Ending::Fenced),
                 Came::Deaf => return self.deaf(can),
+                // Whatever it did of that, its time was over.
+                Came::Ended(Err(Failure::Died(_))) if !can.recover && self.stopping == Some(Stop::Timeout) => {
+                    return self.killed(KillReason::Timeout);
+                }
                 Came::Ended(Err(Failure::Died(why))) => why,
                 Came::Ended(result) => return self.ended(running, result, can),
             };
@@ -182,6 +191,7 @@ impl<'a> Plugged<'a> {
             Some(_) if !can.recover => Work::Run,
             Some(handle) => Work::Recover { handle: handle.clone() },
         };
+        self.recovering = matches!(work, Work::Recover { .. });
         self.begun.get_or_insert(None);
         self.job.logged = running.written().map(Logged::bytes);
         let json = serde_json::to_vec(&self.job).unwrap_or_default();
@@ -235,7 +245,8 @@ impl<'a> Plugged<'a> {
             detaching |= stop == Stop::Detach;
             self.stopping = Some(self.stopping.unwrap_or(stop));
             drop(call.stop(stop).await);
-            deadline = Instant::now() + self.grace + OVERTIME;
+            let far = can.recover && stop != Stop::Detach;
+            deadline = Instant::now() + self.grace + if far { FAR_OVERTIME } else { OVERTIME };
         }
     }
 
@@ -285,7 +296,7 @@ impl<'a> Plugged<'a> {
                 drop(call.answer(answer).await);
             }
             said => {
-                // The disk is full: what the executor says is not kept, but it goes on.
+                // Where the disk is full, what the executor says is not kept, but it goes on.
                 if let Err(Ending::Release { why, .. }) = running.hear(said) {
                     running.warn(why);
                 }
@@ -308,16 +319,12 @@ impl<'a> Plugged<'a> {
             Err(Failure::Stopped(why)) => {
                 Ok(Err(Failure::Executor(format!("the executor stopped without being asked to: {why}"))))
             }
-            Err(Failure::Retry(why)) if can.recover && self.is_taken() => Err(Ending::Detach { delay: LATER, why }),
+            // It runs, whether it can be asked now or not.
+            Err(Failure::Retry(why)) if can.recover && self.recovering => Err(Ending::Detach { delay: LATER, why }),
             Err(Failure::Retry(why)) => Err(again(running.claim, why)),
             Ok(outcome) if super::running::was_canceled(&outcome) => self.killed(reason),
             other => Ok(other),
         }
-    }
-
-    /// Whether something of it may run elsewhere.
-    fn is_taken(&self) -> bool {
-        matches!(self.begun, Some(Some(_)))
     }
 
     /// It did not stop in time: what is here of it was ended.

@@ -164,7 +164,15 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 }
 
 /// Runs a claim to its end; gives the claim that was made with it.
-async fn work(
+async fn work(shared: &Arc<Shared>, kept: &mut Kept, held: Held, origin: Origin, claims: bool) -> Option<Held> {
+    let next = to_its_end(shared, kept, held, origin, claims).await;
+    if shared.parts.plugins.names().next().is_some() {
+        shared.untidy.notify_one();
+    }
+    next
+}
+
+async fn to_its_end(
     shared: &Arc<Shared>,
     kept: &mut Kept,
     (claim, hold, turn): Held,
@@ -172,9 +180,6 @@ async fn work(
     claims: bool,
 ) -> Option<Held> {
     let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
-    if shared.parts.plugins.names().next().is_some() {
-        shared.untidy.notify_one();
-    }
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);

@@ -19,6 +19,9 @@ impl Verdict {
 
     /// Of a job that ended, however it did.
     pub(super) fn of(outcome: &Outcome, timeout: std::time::Duration) -> Self {
+        let said = |reason, otherwise: &str| {
+            Verdict::failed(reason, outcome.message.clone().unwrap_or_else(|| otherwise.to_owned()))
+        };
         match outcome.ending {
             Ending::Exited(0) => Verdict { status: Status::Completed, reason: None, error: None },
             Ending::Exited(code) => Verdict::failed(Reason::ExitCode, format!("exit status {code}")),
@@ -29,10 +32,14 @@ impl Verdict {
             Ending::Killed(KillReason::Cancelled) => {
                 Verdict { status: Status::Canceled, reason: Some(Reason::Canceled), error: Some("canceled".into()) }
             }
-            _ => {
-                let message = outcome.message.clone().unwrap_or_else(|| "ended by its executor".into());
-                Verdict::failed(Reason::ExecutorError, message)
+            Ending::Killed(KillReason::OutOfMemory) => {
+                said(Reason::OomKilled, "out of memory: it was killed by what ran it")
             }
+            Ending::Killed(KillReason::Preempted) => {
+                said(Reason::Preempted, "preempted: its place was given to another job")
+            }
+            Ending::Killed(KillReason::NodeLost) => said(Reason::NodeLost, "the machine that it ran on is gone"),
+            _ => said(Reason::ExecutorError, "ended by its executor"),
         }
     }
 }

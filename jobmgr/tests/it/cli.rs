@@ -134,8 +134,10 @@ fn check_finds_what_is_wrong_and_says_where() {
     let report = text(&output.stdout);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{report}");
     let found: Vec<&str> = report.lines().map(|line| line.split(':').next().unwrap()).collect();
-    assert_eq!(found, ["ok     configuration", "ok     jobspec good", "ok     database", "ok     store"]);
+    let things = ["configuration", "executor process", "jobspec good", "database", "store"];
+    assert_eq!(found, things.map(|thing| format!("ok     {thing}")));
     assert!(report.contains("does nothing"));
+    assert!(["Memory", "Cpus", "Pids", "User", "Sandbox"].iter().all(|option| report.contains(option)), "{report}");
 
     // Another folder: what SQLite keeps beside a file could make it good again.
     let home = Home::new("");
@@ -197,6 +199,7 @@ fn help_names_every_command_and_what_it_is_for() {
         "serve Serve the HTTP API",
         "run Run one job here and now",
         "check Look at configuration, jobspecs, database and store",
+        "plugin Write, check, list and try executors of your own",
         "schema Print the JSON Schema",
         "openapi Print the OpenAPI document",
         "Without a subcommand, jobmgr serves",

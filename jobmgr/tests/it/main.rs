@@ -11,6 +11,9 @@ mod layers;
 mod lease_model;
 mod papers;
 mod path;
+// Shared libraries, gcc and /proc.
+#[cfg(target_os = "linux")]
+mod plugin_tools;
 mod printing;
 mod store;
 mod support;
@@ -24,6 +27,9 @@ mod concurrency;
 // Signals, process groups and database servers.
 #[cfg(target_os = "linux")]
 mod detached;
+// Users, control groups, Landlock.
+#[cfg(target_os = "linux")]
+mod confined;
 // Signals and libraries.
 #[cfg(target_os = "linux")]
 mod elsewhere;
@@ -42,6 +48,9 @@ mod lifecycle;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
+// gcc, signals and /proc.
+#[cfg(target_os = "linux")]
+mod plugins;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod proofs;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-mod markdown;
+pub mod markdown;
 #[cfg(unix)]
 mod readme;
 

@@ -19,6 +19,7 @@ pub fn end_descendants(deadline: Duration) -> bool {
     loop {
         {
             let mut leader = leader::lock();
+            leader.kill_control_group();
             // Before the leader is reaped: its group's number is free afterwards. The kernel lets no fork slip through.
             leader.signal_group(Signal::KILL);
             // The usual case ends here: the job left nothing behind.

@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jobmgr_plugin_api::{Error, Job, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
+use super::confine::Group;
 use crate::{Options, command};
 
-static LEADER: Mutex<Leader> = Mutex::new(Leader { pid: None, status: None, closed: false });
+static LEADER: Mutex<Leader> = Mutex::new(Leader { pid: None, status: None, closed: false, group: None, began: true });
 
 /// The leader of the running job.
 pub struct Leader {
@@ -23,6 +24,10 @@ pub struct Leader {
     status: Option<WaitStatus>,
     /// No other job may start.
     closed: bool,
+    /// The job's control group, if it has one.
+    group: Option<Group>,
+    /// Whether the leader became the job's command, as far as is known.
+    began: bool,
 }
 
 /// The leader, and the right to reap and to signal by number.
@@ -33,6 +38,12 @@ pub fn lock() -> MutexGuard<'static, Leader> {
 /// From now on no job starts.
 pub fn close() {
     lock().closed = true;
+}
+
+/// Removes the job's control group, if nobody has yet.
+pub fn clear() {
+    let (group, _) = lock().take_group();
+    drop(group);
 }
 
 /// A process that has just been started.
@@ -54,20 +65,48 @@ pub fn start(job: &Job<Options>) -> Result<Started> {
     if !job.working_directory.is_empty() {
         command.current_dir(&job.working_directory);
     }
+    spawn(command, None, |error| command::explain(error, &program, job))
+}
+
+/// Starts a process as the job's own; `explain` says why it can't be.
+pub fn spawn(
+    mut command: Command,
+    group: Option<Group>,
+    explain: impl FnOnce(&std::io::Error) -> Error,
+) -> Result<Started> {
     let mut leader = lock();
     if leader.closed {
         return Err(Error::retry("this runner is closing"));
     }
-    let mut child = command.spawn().map_err(|error| command::explain(&error, &program, job))?;
+    let mut child = command.spawn().map_err(|error| explain(&error))?;
     let pid = Pid::from_child(&child);
     leader.pid = Some(pid);
     leader.status = None;
+    leader.group = group;
+    leader.began = true;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .map_err(|errno| Error::failed(format!("pidfd_open (Linux 5.3 has it): {errno}")))?;
     Ok(Started { pidfd, stdout: child.stdout.take(), stderr: child.stderr.take() })
 }
 
 impl Leader {
+    /// Kills what is in the job's control group.
+    pub fn kill_control_group(&self) {
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// The job's control group, for who removes it, and whether the job's command began.
+    pub fn take_group(&mut self) -> (Option<Group>, bool) {
+        (self.group.take(), self.began)
+    }
+
+    /// The leader ended before it became the job's command.
+    pub fn never_began(&mut self) {
+        self.began = false;
+    }
+
     /// Signals the leader's group; a group that is gone needs none.
     pub fn signal_group(&self, signal: Signal) {
         if let Some(pid) = self.pid {

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags};
@@ -76,8 +76,11 @@ fn shebang(program: &Path) -> Option<std::ffi::OsString> {
     Some(std::ffi::OsStr::from_bytes(name).into())
 }
 
-/// Opens a file that a job made: a link is not followed, a FIFO does not block.
+/// Opens a file that a job made: a link is not followed, a FIFO does not block. One that has other names too may be
+/// somebody else's, whom this process may read and the job may not.
 pub fn open_untrusted(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let sole = file.metadata()?.nlink() == 1;
+    if sole { Ok(file) } else { Err(io::Error::other("it is a hard link")) }
 }

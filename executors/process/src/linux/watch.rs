@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitStatus};
 
+use super::confine;
 use super::descendants::{Reach, end_descendants, signal_each};
 use super::leader::{self, Started};
 use super::pipes::Pipes;
@@ -21,7 +22,9 @@ const FAILURE_LIMIT: Duration = Duration::from_secs(5);
 /// Runs one job to its end; nothing of it is left then.
 pub fn run(job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
     let bell = Arc::new(Bell::new()?);
-    let ended = leader::start(job).and_then(|started| {
+    let plain = job.options.is_plain();
+    let started = if plain { leader::start(job) } else { confine::start(job, ctx) };
+    let ended = started.and_then(|started| {
         let rings = Arc::clone(&bell);
         let _taken_back = ctx.on_stop(move |why| rings.ring(why));
         Watch::new(started, bell, job, ctx)?.follow()
@@ -29,7 +32,7 @@ pub fn run(job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
     if ended.is_err() {
         end_descendants(FAILURE_LIMIT);
     }
-    ended
+    if plain { ended } else { confine::finish(ended, &job.options.limits, ctx) }
 }
 
 /// Breaks `poll` when a stop is asked for.
@@ -125,6 +128,7 @@ impl<'a> Watch<'a> {
                 Phase::Running if ready.stop => self.ask(self.bell.why.get().copied().unwrap_or(Stop::Cancel)),
                 Phase::Stopping(why, kill) if Instant::now() >= kill => {
                     let leader = leader::lock();
+                    leader.kill_control_group();
                     leader.signal_group(Signal::KILL);
                     signal_each(&leader, &[Signal::KILL], Reach::All);
                     self.phase = Phase::Killed(why, Instant::now() + KILL_LIMIT);

@@ -12,12 +12,15 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp as tool;
 use windows_sys::Win32::System::JobObjects as job;
 use windows_sys::Win32::System::Threading::{OpenThread, ResumeThread, THREAD_SUSPEND_RESUME};
 
+use crate::Limits;
+
 /// A Job Object: all processes in it die when it is dropped, or when this process dies.
 pub struct JobObject(OwnedHandle);
 
 impl JobObject {
-    /// An empty one, which nobody may leave.
-    pub fn new() -> io::Result<Self> {
+    /// An empty one, which nobody may leave. All that is in it together gets no more memory and no more processes than
+    /// `limits` say: what asks for more is refused.
+    pub fn new(limits: &Limits) -> io::Result<Self> {
         // SAFETY: no attributes and no name; the handle is checked, and owned by nobody else.
         let object = unsafe {
             let handle = job::CreateJobObjectW(null(), null());
@@ -26,13 +29,37 @@ impl JobObject {
             }
             Self(OwnedHandle::from_raw_handle(handle))
         };
-        let mut limits = job::JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-        limits.BasicLimitInformation.LimitFlags = job::JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-        let class = job::JobObjectExtendedLimitInformation;
-        let size = size_of_val(&limits) as u32;
-        // SAFETY: the class goes with the type, the size is the type's.
-        checked(unsafe { job::SetInformationJobObject(object.raw(), class, from_ref(&limits).cast(), size) })?;
+        let mut found = job::JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        found.BasicLimitInformation.LimitFlags = job::JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+        if let Some(memory) = limits.memory {
+            found.BasicLimitInformation.LimitFlags |= job::JOB_OBJECT_LIMIT_JOB_MEMORY;
+            found.JobMemoryLimit = usize::try_from(memory.0).unwrap_or(usize::MAX);
+        }
+        if let Some(pids) = limits.pids {
+            found.BasicLimitInformation.LimitFlags |= job::JOB_OBJECT_LIMIT_ACTIVE_PROCESS;
+            found.BasicLimitInformation.ActiveProcessLimit = u32::try_from(pids).unwrap_or(u32::MAX);
+        }
+        object.set(job::JobObjectExtendedLimitInformation, &found)?;
         Ok(object)
+    }
+
+    /// Gives all that is in it together so much processor time: 1.5 is all of one and half of another one.
+    pub fn limit_cpus(&self, cpus: f64) -> io::Result<()> {
+        let all = std::thread::available_parallelism()?.get() as f64;
+        // In hundredths of a percent of the machine.
+        let rate = (cpus / all * 10_000.0).clamp(1.0, 10_000.0) as u32;
+        let rules = job::JOBOBJECT_CPU_RATE_CONTROL_INFORMATION {
+            ControlFlags: job::JOB_OBJECT_CPU_RATE_CONTROL_ENABLE | job::JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP,
+            Anonymous: job::JOBOBJECT_CPU_RATE_CONTROL_INFORMATION_0 { CpuRate: rate },
+        };
+        self.set(job::JobObjectCpuRateControlInformation, &rules)
+    }
+
+    /// Sets what belongs to this class of information, which `value` must be the type of.
+    fn set<T>(&self, class: job::JOBOBJECTINFOCLASS, value: &T) -> io::Result<()> {
+        let size = size_of_val(value) as u32;
+        // SAFETY: the callers give a class with its own type, the size is the type's.
+        checked(unsafe { job::SetInformationJobObject(self.raw(), class, from_ref(value).cast(), size) })
     }
 
     fn raw(&self) -> *mut std::ffi::c_void {

@@ -10,5 +10,5 @@ mod running;
 mod watch;
 
 pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, open_untrusted, spellings};
-pub use running::{close, end_descendants};
+pub use running::{abilities, check_options, clear, close, end_descendants, launch};
 pub use watch::run;

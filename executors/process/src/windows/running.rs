@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jobmgr_plugin_api::{Error, Job, Result};
+use jobmgr_plugin_api::{Context, Error, Job, Result};
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_SUSPENDED};
 
 use super::job_object::{JobObject, has_console, resume};
 use super::program::is_batch;
-use crate::{Options, command};
+use crate::{Limits, Options, Sandbox, command};
 
 static RUNNING: Mutex<Running> = Mutex::new(Running { object: None, closed: false });
 
@@ -28,6 +28,9 @@ fn lock() -> MutexGuard<'static, Running> {
 pub fn close() {
     lock().closed = true;
 }
+
+/// Nothing to do: a Job Object goes with this process.
+pub fn clear() {}
 
 /// Ends the running job, if there is one; see [`crate::end_descendants`].
 pub fn end_descendants(deadline: Duration) -> bool {
@@ -59,7 +62,8 @@ fn end(object: &JobObject, deadline: Duration) -> bool {
 
 /// Starts the job in a Job Object and a process group of its own. It is created suspended: nothing that it starts is
 /// outside.
-pub fn start(job: &Job<Options>) -> Result<Child> {
+pub fn start(job: &Job<Options>, ctx: &Context<'_>) -> Result<Child> {
+    check_options(&job.options)?;
     let program = command::resolve(job)?;
     if is_batch(&program) && !job.options.allow_batch {
         return Err(Error::invalid(format!(
@@ -81,7 +85,7 @@ pub fn start(job: &Job<Options>) -> Result<Child> {
     if running.closed {
         return Err(Error::retry("this runner is closing"));
     }
-    let object = JobObject::new().map_err(|error| Error::retry(format!("CreateJobObject: {error}")))?;
+    let object = object(&job.options.limits, ctx)?;
     let mut child = command.spawn().map_err(|error| command::explain(&error, &program, job))?;
     if let Err(error) = contain(&object, &child) {
         // It never ran.
@@ -91,6 +95,46 @@ pub fn start(job: &Job<Options>) -> Result<Child> {
     running.object = Some(Arc::new(object));
     Ok(child)
 }
+
+/// What this platform can't do is refused, not left out.
+pub fn check_options(options: &Options) -> Result<()> {
+    let refused = |option: &str| Err(Error::invalid(format!("'{option}' is for Linux; on Windows, leave it out")));
+    match options {
+        Options { user: Some(_), .. } => refused("User"),
+        Options { sandbox: Sandbox::Readonly | Sandbox::Private, .. } => refused("Sandbox"),
+        _ => Ok(()),
+    }
+}
+
+/// A Job Object with limits; what it can't keep is said.
+fn object(limits: &Limits, ctx: &Context<'_>) -> Result<JobObject> {
+    let object = JobObject::new(limits).map_err(|error| Error::retry(format!("CreateJobObject: {error}")))?;
+    if let Some(error) = limits.cpus.and_then(|cpus| object.limit_cpus(cpus).err()) {
+        ctx.warn(format!("Limits.Cpus is not enforced: {}", command::reason(&error)));
+    }
+    if limits.files.is_some() {
+        ctx.warn(format!("Limits.Files is not enforced: {NO_FILES}"));
+    }
+    Ok(object)
+}
+
+const NO_FILES: &str = "Windows has no such limit";
+
+/// What of `[Options]` this machine can do.
+pub fn abilities() -> Vec<(&'static str, std::result::Result<(), String>)> {
+    let cpus = JobObject::new(&Limits::default()).and_then(|object| object.limit_cpus(1.0));
+    let linux = || Err("it is for Linux".to_owned());
+    vec![
+        ("Memory", Ok(())),
+        ("Cpus", cpus.map_err(|error| command::reason(&error))),
+        ("Pids", Ok(())),
+        ("User", linux()),
+        ("Sandbox", linux()),
+    ]
+}
+
+/// Jobs are started in one step here.
+pub fn launch() {}
 
 fn contain(object: &JobObject, child: &Child) -> io::Result<()> {
     object.add(child)?;

@@ -20,7 +20,7 @@ const WAITING: usize = 4;
 
 /// Runs one job to its end; nothing of it is left then.
 pub fn run(job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
-    let child = running::start(job)?;
+    let child = running::start(job, ctx)?;
     let (tell, news) = sync_channel(WAITING);
     let asked = Arc::new(OnceLock::new());
     let _taken_back = {

@@ -303,9 +303,12 @@ fn a_hostile_progress_file_is_left_alone() {
     alone(|| {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("progress").display().to_string();
-        for trick in
-            ["mkfifo $JOBMGR_PROGRESS", "echo '5 x' > real; ln -s real $JOBMGR_PROGRESS", "mkdir $JOBMGR_PROGRESS"]
-        {
+        for trick in [
+            "mkfifo $JOBMGR_PROGRESS",
+            "echo '5 x' > real; ln -s real $JOBMGR_PROGRESS",
+            "echo '5 x' > other; ln other $JOBMGR_PROGRESS",
+            "mkdir $JOBMGR_PROGRESS",
+        ] {
             let mut tricky = sh(&format!("{trick}; sleep 0.5"));
             tricky.env.insert("JOBMGR_PROGRESS".into(), path.clone());
             tricky.working_directory = dir.path().display().to_string();

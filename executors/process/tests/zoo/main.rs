@@ -17,6 +17,14 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod stops;
 
+/// Jobs with a user, limits or a sandbox.
+#[cfg(target_os = "linux")]
+mod confine;
+
+/// This program as the one that becomes the job.
+#[cfg(target_os = "linux")]
+mod launch;
+
 /// What is special to Windows.
 #[cfg(windows)]
 mod windows;

@@ -48,3 +48,16 @@ fn a_grandchild_with_the_output_is_given_two_seconds() {
         assert!(jobmgr_executor_process::end_descendants(Duration::ZERO), "something is left");
     });
 }
+
+#[test]
+fn what_is_for_linux_only_is_refused() {
+    alone(|| {
+        for (json, option) in [(r#"{"User": "somebody"}"#, "User"), (r#"{"Sandbox": "readonly"}"#, "Sandbox")] {
+            let mut refused = job(["cmd", "/d", "/c", "exit 0"]);
+            refused.options = jobmgr_plugin_api::serde_json::from_str(json).unwrap();
+            let ran = run(&refused);
+            assert_eq!(ran.error().kind(), Kind::Invalid);
+            assert_eq!(ran.error().to_string(), format!("'{option}' is for Linux; on Windows, leave it out"));
+        }
+    });
+}

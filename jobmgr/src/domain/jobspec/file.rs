@@ -118,8 +118,10 @@ fn default_backoff() -> Duration {
 }
 
 fn default_on() -> Vec<String> {
-    let reasons = [Reason::ExitCode, Reason::Signal, Reason::Timeout, Reason::ExecutorError];
-    reasons.map(|reason| reason.as_str().to_owned()).into()
+    let own = [Reason::ExitCode, Reason::Signal, Reason::Timeout];
+    let systems = [Reason::ExecutorError, Reason::Preempted, Reason::NodeLost];
+    let reasons: Vec<_> = own.into_iter().chain(systems).collect();
+    reasons.into_iter().map(|reason| reason.as_str().to_owned()).collect()
 }
 
 // For the schema alone, as TypeName.
@@ -140,6 +142,12 @@ enum RetryReason {
     ArtifactLimit,
     /// A process that it started could not be ended.
     Unkillable,
+    /// It was killed since it needed more memory than it may have.
+    OomKilled,
+    /// The system that ran it gave its place to another job.
+    Preempted,
+    /// The machine that it ran on, in the hands of another system, is gone.
+    NodeLost,
 }
 
 /// The original's default; also what a `Timeout` of zero means.

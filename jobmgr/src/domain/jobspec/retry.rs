@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use crate::domain::job::Reason;
 
-/// The reasons that a job itself can cause, so that another try may end otherwise.
-pub(super) const REASONS: [Reason; 6] = [
+/// The reasons that lie in a job or in what ran it, so that another try may end otherwise.
+pub(super) const REASONS: [Reason; 9] = [
     Reason::ExitCode,
     Reason::Signal,
     Reason::Timeout,
     Reason::ExecutorError,
     Reason::ArtifactLimit,
     Reason::Unkillable,
+    Reason::OomKilled,
+    Reason::Preempted,
+    Reason::NodeLost,
 ];
 
 /// The longest pause, unless the first one is longer.

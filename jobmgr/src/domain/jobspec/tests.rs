@@ -111,7 +111,8 @@ fn every_key_is_read() {
 
 #[test]
 fn a_retry_needs_only_its_number() {
-    let on = vec![Reason::ExitCode, Reason::Signal, Reason::Timeout, Reason::ExecutorError];
+    let own = [Reason::ExitCode, Reason::Signal, Reason::Timeout];
+    let on = [&own[..], &[Reason::ExecutorError, Reason::Preempted, Reason::NodeLost]].concat();
     let expected = Retry { max: 1, backoff: Duration::from_secs(10), on };
     assert_eq!(parse("Command = 'x'\n[Retry]\nMax = 1").retry, Some(expected));
     assert_eq!(parse("Command = 'x'\nRetry = { max = 100, backoff = '0s' }").retry.unwrap().backoff, Duration::ZERO);
@@ -214,7 +215,7 @@ fn values_that_cannot_serve_are_refused() {
         (
             "Retry = { Max = 1, On = ['canceled'] }",
             "line 2, column 26: 'On': 'canceled' is not a reason that a job can cause; use exit_code, signal, timeout, \
-             executor_error, artifact_limit, unkillable",
+             executor_error, artifact_limit, unkillable, oom_killed, preempted, node_lost",
         ),
         ("RerunAfterCrash = 'no'", "'RerunAfterCrash': invalid type: string \"no\", expected true or false"),
         ("Keep = '0s'", "'Keep': must be more than 0, and is '0s'; leave it out to keep for ever"),

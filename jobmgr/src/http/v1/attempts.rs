@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Api;
 use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
@@ -80,6 +80,9 @@ struct AttemptInfo {
     /// The id of the worker that ran it.
     #[oai(nullable)]
     worker: Option<String>,
+    /// Which library's executor ran it; null: one of jobmgr's own.
+    #[oai(nullable)]
+    executor: Option<ExecutorInfo>,
     /// When it was started.
     #[oai(nullable)]
     started: Option<String>,
@@ -89,6 +92,24 @@ struct AttemptInfo {
     /// How long it ran.
     #[oai(nullable)]
     duration_ms: Option<i64>,
+}
+
+/// The executor of an attempt, as it was then.
+#[derive(Object, Serialize, Deserialize)]
+#[oai(rename = "AttemptExecutor")]
+struct ExecutorInfo {
+    /// The name by which jobspecs select it.
+    name: String,
+    /// Its own version.
+    version: String,
+    /// SHA-256 of the library's file, in lower-case hexadecimal.
+    sha256: String,
+}
+
+impl ExecutorInfo {
+    fn of(about: Option<&serde_json::Value>) -> Option<Self> {
+        Self::deserialize(about?).ok()
+    }
 }
 
 fn duration(started: Option<i64>, finished: Option<i64>) -> Option<i64> {
@@ -112,6 +133,7 @@ impl AttemptInfo {
             exit_code: ended.and_then(|ended| ended.exit_code),
             signal: ended.and_then(|ended| ended.signal),
             worker: job.worker.clone(),
+            executor: ExecutorInfo::of(job.executor.as_ref()),
             started: job.started_ms.map(rfc3339),
             finished: finished.map(rfc3339),
             duration_ms: duration(job.started_ms, finished),
@@ -129,6 +151,7 @@ impl From<Attempt> for AttemptInfo {
             exit_code: past.exit_code,
             signal: past.signal,
             worker: Some(past.worker).filter(|worker| !worker.is_empty()),
+            executor: ExecutorInfo::of(past.executor.as_ref()),
             started: past.started_ms.map(rfc3339),
             finished: Some(rfc3339(past.ended_ms)),
             duration_ms: duration(past.started_ms, Some(past.ended_ms)),

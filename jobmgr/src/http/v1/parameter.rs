@@ -79,10 +79,10 @@ impl FromQuery for i64 {
 }
 
 impl FromQuery for Stream {
-    const RIGHT: &'static str = "use stdout or stderr";
+    const RIGHT: &'static str = "use stdout, stderr or executor";
 
     fn schema() -> MetaSchema {
-        let words = vec!["stdout".into(), "stderr".into()];
+        let words = vec!["stdout".into(), "stderr".into(), "executor".into()];
         MetaSchema { enum_items: words, default: Some("stdout".into()), ..MetaSchema::new("string") }
     }
 
@@ -90,6 +90,7 @@ impl FromQuery for Stream {
         match text {
             "stdout" => Some(Stream::Stdout),
             "stderr" => Some(Stream::Stderr),
+            "executor" => Some(Stream::Executor),
             _ => None,
         }
     }

@@ -78,6 +78,8 @@ fn load(frame: &Frame, line: &Arc<Line>) -> Option<&'static Instance<'static>> {
     let calling = line.begin(0);
     match open(frame, &calling) {
         Ok((loaded, instance)) => {
+            // What it has printed belongs to its opening, not to the first job.
+            flush();
             let json = serde_json::to_vec(&loaded).unwrap_or_default();
             line.send(Type::Loaded, 0, &json, &[]).ok()?;
             Some(Box::leak(Box::new(instance)))

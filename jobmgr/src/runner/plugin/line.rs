@@ -18,6 +18,9 @@ use crate::runner::wire::{self, Frame, Frames, Type};
 
 /// How long a runner may take to end what it runs, and itself, when its line closes.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a runner may take to take a frame. Its own thread reads the line, whatever the library does, unless
+/// something has stopped the process; who waits for it would wait for ever.
+const TAKING: Duration = Duration::from_secs(10);
 /// How many frames of a call wait for whoever listens to it.
 const WAITING: usize = 64;
 /// How much of what a library prints is kept: the end of it.
@@ -157,10 +160,22 @@ impl Loading {
 
 impl Shared {
     async fn send(&self, kind: Type, call: u32, payload: &[u8]) -> std::io::Result<()> {
-        let mut out = self.out.lock().await;
-        let Some(out) = out.as_mut() else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
-        out.write_all(&wire::encode(kind, call, payload)).await?;
-        out.flush().await
+        let mut line = self.out.lock().await;
+        let Some(out) = line.as_mut() else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
+        let frame = wire::encode(kind, call, payload);
+        let write = async {
+            out.write_all(&frame).await?;
+            out.flush().await
+        };
+        match tokio::time::timeout(TAKING, write).await {
+            Ok(written) => written,
+            Err(_) => {
+                // Half a frame may be on it.
+                line.take();
+                self.closing.cancel();
+                Err(std::io::ErrorKind::TimedOut.into())
+            }
+        }
     }
 
     async fn epitaph(&self) -> String {
@@ -296,9 +311,9 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self, shared: std::sync::Weak<Shared>, closing: CancellationToken) {
-        let broken = tokio::select! {
-            broken = self.route(&shared) => broken,
-            () = closing.cancelled() => None,
+        let (broken, otherwise) = tokio::select! {
+            broken = self.route(&shared) => (broken, "closed its line"),
+            () = closing.cancelled() => (None, "did not read its line"),
         };
         if let Some(shared) = shared.upgrade() {
             // The line closes, and whoever still listens hears the end of it.
@@ -317,7 +332,7 @@ impl Reader {
         let text = match (broken, status) {
             (Some(broken), _) => broken,
             (None, Ok(Some(status))) => platform::epitaph(status),
-            (None, _) => "the executor's process closed its line before it gave a result".into(),
+            (None, _) => format!("the executor's process {otherwise} before it gave a result"),
         };
         self.tell.send_replace(Some(text));
         if let Some(shared) = shared.upgrade() {

@@ -7,6 +7,8 @@
 mod child;
 /// Where a library is, and whether it may be opened.
 mod file;
+/// A library in this very process.
+mod here;
 /// What a library sees of jobmgr, from inside the runner.
 mod host;
 /// Opening a library; the only place that does.
@@ -20,8 +22,9 @@ mod schema;
 
 pub use child::main;
 pub use file::{Found, find};
+pub use here::run_here;
 pub use line::{Call, Load, Loading, Runner, Work};
-pub use pool::{About, Plugins, Ready};
+pub use pool::{About, Plugins, Ready, environment};
 pub use schema::Wrong;
 
 use jobmgr_plugin_api::loaded::{Capabilities, Description};

@@ -212,6 +212,13 @@ impl Plugins {
     }
 }
 
+/// The environment of a runner of a library: what every program needs, and these variables.
+pub fn environment(named: &[String]) -> Vec<(String, String)> {
+    let named = named.iter().map(String::as_str);
+    let names = ENVIRONMENT.into_iter().chain(named);
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}
+
 impl Entry {
     fn ready(&self, opened: Opened, shared: bool) -> Ready {
         let version = opened.runner.loaded.description.version.clone();
@@ -263,9 +270,18 @@ impl Entry {
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
         let runner = match loading.ready().await {
             Ok(runner) => runner,
-            // Its configuration is not the job's fault.
-            Err(Failure::Invalid(why)) => return Err(Failure::Executor(why)),
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                let printed = loading.end().await;
+                if !printed.is_empty() {
+                    let printed = String::from_utf8_lossy(&printed);
+                    warn!(executor = self.name, %printed, "a library that can't be opened has printed something");
+                }
+                return Err(match failure {
+                    // Its configuration is not the job's fault.
+                    Failure::Invalid(why) => Failure::Executor(why),
+                    other => other,
+                });
+            }
         };
         let sha256 = self.sha256(&load.path, &looks).await?;
         let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
@@ -284,11 +300,6 @@ impl Entry {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let named = self.config.preserve_env_vars.iter().map(String::as_str);
-        ENVIRONMENT
-            .into_iter()
-            .chain(named)
-            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
-            .collect()
+        environment(&self.config.preserve_env_vars)
     }
 }

@@ -6,9 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, stat, statat};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 
 use super::listing::Listing;
 use super::{CollectError, Refused};
@@ -38,7 +37,11 @@ pub(super) fn is_empty(dir: &Path) -> bool {
 }
 
 /// The folder `artifacts`, held open: what a job puts at its path later does not matter.
-pub(super) struct Root(OwnedFd);
+pub(super) struct Root {
+    folder: OwnedFd,
+    /// Whose the attempt's directory is: the user that the job ran as.
+    owner: u32,
+}
 
 impl Root {
     /// Neither the folder nor the one that it is in may be a link: both were the job's to replace.
@@ -49,7 +52,7 @@ impl Root {
         let attempt = if attempt.as_os_str().is_empty() { Path::new(".") } else { attempt };
         let attempt = openat(CWD, attempt, OFlags::PATH | FOLDER, Mode::empty())?;
         let folder = beneath::open(attempt.as_fd(), Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(Root(folder))
+        Ok(Root { folder, owner: fstat(&attempt)?.st_uid })
     }
 
     /// Walks the tree, each folder opened from the top by its path: no more than two are open at once.
@@ -69,7 +72,7 @@ impl Root {
 
     fn list_folder(&self, path: &Path, listing: &mut Listing<'_>, folders: &mut Vec<PathBuf>) -> Result<(), Walk> {
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let folder = beneath::open(self.0.as_fd(), at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = beneath::open(self.folder.as_fd(), at, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut entries = RawDir::new(&folder, &mut buffer);
         while let Some(entry) = entries.next() {
@@ -90,7 +93,7 @@ impl Root {
                 folders.push(name);
                 continue;
             }
-            match plain(&stat) {
+            match plain(&stat, self.owner) {
                 Ok(size) => listing.file(name, size)?,
                 Err(reason) => listing.skip(&name, reason),
             }
@@ -100,26 +103,28 @@ impl Root {
 
     /// Opens a file of the listing anew, and says how large it is now.
     pub fn open_file(&self, path: &Path) -> Result<(File, u64), Refused> {
-        checked(beneath::open(self.0.as_fd(), path, FILE)?)
+        checked(beneath::open(self.folder.as_fd(), path, FILE)?, self.owner)
     }
 }
 
 /// Opens a plain file that a job may have replaced; `None` where there is none.
 pub(super) fn open_plain(path: &Path) -> Result<Option<(File, u64)>, Refused> {
-    match openat(CWD, path, FILE | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) => Ok(None),
-        other => checked(other?).map(Some),
-    }
+    let file = match openat(CWD, path, FILE | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    checked(file, stat(above)?.st_uid).map(Some)
 }
 
 /// The file, if what was really opened is one.
-fn checked(file: OwnedFd) -> Result<(File, u64), Refused> {
-    let size = plain(&fstat(&file)?).map_err(|reason| Refused::Skip(reason.into()))?;
+fn checked(file: OwnedFd, owner: u32) -> Result<(File, u64), Refused> {
+    let size = plain(&fstat(&file)?, owner).map_err(|reason| Refused::Skip(reason.into()))?;
     Ok((file.into(), size))
 }
 
-/// The size of a regular file that is the job's own; or what it is instead.
-fn plain(stat: &Stat) -> Result<u64, &'static str> {
+/// The size of a regular file that is the job's own, whose user is `owner`; or what it is instead.
+fn plain(stat: &Stat, owner: u32) -> Result<u64, &'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Symlink => return Err("symlink"),
@@ -129,7 +134,7 @@ fn plain(stat: &Stat) -> Result<u64, &'static str> {
         FileType::BlockDevice | FileType::CharacterDevice => return Err("device"),
         _ => return Err("not a regular file"),
     }
-    if stat.st_nlink > 1 && stat.st_uid != geteuid().as_raw() {
+    if stat.st_nlink > 1 && stat.st_uid != owner {
         return Err("hard link to a file of another user");
     }
     Ok(u64::try_from(stat.st_size).unwrap_or(0))

@@ -170,6 +170,20 @@ async fn a_file_of_another_user_is_not_taken_by_a_hard_link() {
     let collected = attempt.collected().await;
     assert_eq!(names(&collected), ["once", "twice"]);
     assert_eq!(skipped(&collected), [("theirs", "hard link to a file of another user")]);
+    // A job that runs as another user: what is ours is not its own.
+    let attempt = Attempt::new();
+    attempt.write("once", "mine");
+    fs::hard_link(attempt.path("once"), attempt.path("twice")).unwrap();
+    fs::hard_link(attempt.canary(), attempt.path("theirs")).unwrap();
+    for path in [attempt.artifacts().parent().unwrap(), &attempt.path("once")] {
+        chown(path, Some(12345), None).unwrap();
+    }
+    let collected = attempt.collected().await;
+    assert_eq!(names(&collected), ["once", "twice"]);
+    assert_eq!(skipped(&collected), [("theirs", "hard link to a file of another user")]);
+    fs::hard_link(attempt.canary(), attempt.artifacts().with_file_name("output")).unwrap();
+    let refused = read_small(&attempt.artifacts().with_file_name("output"), 100).unwrap_err();
+    assert!(refused.to_string().contains("hard link to a file of another user"), "{refused}");
 }
 
 /// What changes between the listing and the opening.

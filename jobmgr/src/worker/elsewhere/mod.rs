@@ -27,21 +27,28 @@ const CLEANING: Duration = Duration::from_secs(60);
 /// Has executors clean up after attempts that are over, until the worker ends.
 pub(super) async fn tidy(shared: Arc<Shared>) {
     loop {
-        for name in shared.parts.plugins.names() {
-            match shared.parts.store.leftovers(name).await {
-                Ok(leftovers) => {
-                    for leftover in leftovers {
-                        clean(&shared, &leftover).await;
-                    }
-                }
-                Err(error) => warn!(%error, "can't look for what executors have left"),
-            }
-        }
-        shared.root.forget_elsewhere(&shared.parts.store).await;
+        tidy_once(&shared).await;
         tokio::select! {
             () = tokio::time::sleep(TIDY) => {}
             () = shared.untidy.notified() => {}
         }
+    }
+}
+
+/// One look at what executors have left.
+pub(super) async fn tidy_once(shared: &Shared) {
+    for name in shared.parts.plugins.names() {
+        match shared.parts.store.leftovers(name).await {
+            Ok(leftovers) => {
+                for leftover in leftovers {
+                    clean(shared, &leftover).await;
+                }
+            }
+            Err(error) => warn!(%error, "can't look for what executors have left"),
+        }
+    }
+    if shared.parts.plugins.names().next().is_some() {
+        shared.root.forget_elsewhere(&shared.parts.store).await;
     }
 }
 

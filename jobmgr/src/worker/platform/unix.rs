@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +14,11 @@ use crate::runner::platform::with_runners;
 /// Makes a directory that only its owner may enter.
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(PRIVATE).create(path)
+}
+
+/// Has a new file opened by its owner only: the folder that it is in may be open for passing through.
+pub(super) fn private_file(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    options.mode(0o600)
 }
 
 /// Whether a directory is still as [`private_dir`] made it.

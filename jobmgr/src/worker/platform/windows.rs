@@ -11,6 +11,11 @@ pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
     std::fs::create_dir(path)
 }
 
+/// Nothing to do: a file has the rights of its folder.
+pub(super) fn private_file(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    options
+}
+
 /// Whether a directory is still as [`private_dir`] made it: to know of access lists and further streams costs more
 /// than a new one.
 pub(super) fn is_private(_path: &Path, _found: &std::fs::Metadata) -> bool {

@@ -5,7 +5,7 @@ pub mod client;
 /// Real database servers.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod databases;
-/// Libraries with executors.
+/// Libraries with executors, built from source.
 #[cfg(target_os = "linux")]
 pub mod libraries;
 /// A jobmgr process of either role.

@@ -32,6 +32,22 @@ pub fn of_jobs(home: &Path) -> Vec<u32> {
     all().filter(carries).filter(|pid| runs(*pid)).collect()
 }
 
+/// The processes that have a variable in their environment.
+pub fn carrying(variable: &str) -> Vec<u32> {
+    let carries = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|carried| carried == variable.as_bytes())
+    };
+    all().filter(carries).filter(|pid| runs(*pid)).collect()
+}
+
+/// A process's program and its arguments; empty when it is gone.
+pub fn command_line(pid: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 /// The children of a process.
 pub fn children(parent: u32) -> Vec<u32> {
     let is_child = |pid: &u32| {
@@ -47,6 +63,23 @@ pub fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// How much memory a process has now, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    sum(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// How much of it no other process shares.
+pub fn private_memory(pid: u32) -> u64 {
+    sum(&format!("/proc/{pid}/smaps_rollup"), "Private_")
+}
+
+/// What the lines that begin so name, in kB.
+fn sum(file: &str, begin: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with(begin));
+    lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() << 10
 }
 
 fn all() -> impl Iterator<Item = u32> {

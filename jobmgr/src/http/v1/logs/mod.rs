@@ -48,7 +48,8 @@ impl Logs {
         &self,
         /// The job's id.
         id: Path,
-        /// Which of its streams: `stdout` or `stderr`.
+        /// Which of its streams: `stdout`, `stderr`, or `executor`: what a library's executor said or printed itself,
+        /// which is there once the job has ended.
         stream: Optional<Stream>,
         /// Which of its attempts; left out, the last one.
         attempt: Optional<i64>,

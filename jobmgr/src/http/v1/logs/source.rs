@@ -2,7 +2,7 @@
 
 use super::super::problem::{Code, Problem};
 use super::unavailable;
-use crate::domain::job::{Job, JobId, Log, Status};
+use crate::domain::job::{Job, JobId, Log, LogBody, Status};
 use crate::store::{Store, Stream};
 
 /// What is asked for.
@@ -36,7 +36,11 @@ pub(super) async fn find(store: &Store, asked: &Asked) -> Result<Source, Problem
     }
     let past = store.attempts(asked.id).await.map_err(failed)?;
     if let Some(past) = past.into_iter().find(|past| past.attempt == attempt) {
-        let log = if asked.stream == Stream::Stdout { past.stdout } else { past.stderr };
+        let log = match asked.stream {
+            Stream::Stdout => past.stdout,
+            Stream::Stderr => past.stderr,
+            Stream::Executor => Log::default(),
+        };
         let last = attempt == job.attempt && job.status.is_terminal();
         return Ok(if last { Source::Last { attempt, log } } else { Source::Kept { attempt, log } });
     }
@@ -50,10 +54,20 @@ fn of_the_row(job: Job, attempt: i64, stream: Stream) -> Source {
     }
     match job.ended {
         Some(ended) if job.attempt == attempt => {
-            Source::Last { attempt, log: if stream == Stream::Stdout { ended.stdout } else { ended.stderr } }
+            let log = match stream {
+                Stream::Stdout => ended.stdout,
+                Stream::Stderr => ended.stderr,
+                Stream::Executor => of_text(ended.executor_log),
+            };
+            Source::Last { attempt, log }
         }
         _ if attempt == 0 => Source::Nothing,
         // Nothing was kept of it.
         _ => Source::Kept { attempt, log: Log::default() },
     }
+}
+
+/// The end of a text is all that was kept of it.
+fn of_text(text: String) -> Log {
+    Log { written: text.len() as u64, body: LogBody::Inline(text.into_bytes()) }
 }

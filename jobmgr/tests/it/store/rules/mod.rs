@@ -1,5 +1,6 @@
 //! One conformance suite for every database: each function gets an empty store.
 
+mod elsewhere;
 mod keep;
 mod moves;
 mod several;
@@ -80,6 +81,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     moves::all(&fresh).await;
     several::all(&fresh).await;
     keep::all(&fresh).await;
+    elsewhere::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

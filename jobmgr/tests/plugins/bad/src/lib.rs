@@ -26,6 +26,7 @@ struct Options {
 
 unsafe extern "C" {
     fn close(fd: i32) -> i32;
+    fn _exit(status: i32) -> !;
 }
 
 /// Whose Drop panics.
@@ -65,17 +66,28 @@ impl Executor for Bad {
             }
             "abort" => std::process::abort(),
             "exit0" => std::process::exit(0),
+            "_exit0" => {
+                // SAFETY: it returns to nobody.
+                unsafe { _exit(0) }
+            }
             "stackoverflow" => drop(deeper(job.options.size)),
-            "loop" => loop {
-                std::hint::spin_loop();
-            },
+            "loop" => {
+                ctx.stdout("loops\n")?;
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
             "sigterm_proof" => {
                 sh("trap '' TERM; sleep 600 & sleep 600")?;
+                ctx.stdout("sleeps\n")?;
                 std::thread::sleep(Duration::from_secs(600));
             }
             "sigstop" => {
                 let me = rustix::process::getpid();
+                ctx.stdout("stops\n")?;
                 let _ = rustix::process::kill_process(me, rustix::process::Signal::STOP);
+                // This thread is not always the one that is stopped first.
+                std::thread::sleep(Duration::from_secs(600));
             }
             "garbage" => {
                 let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

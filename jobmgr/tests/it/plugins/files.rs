@@ -1,0 +1,139 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use sha2::{Digest, Sha256};
+
+use super::{MARK, Plugged, tell};
+use crate::support::libraries::of_c;
+
+fn sha256(file: &Path) -> String {
+    Sha256::digest(std::fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_library_that_others_may_change_is_not_opened() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.c("good", "good.c", &[]) else { return };
+    let (folder, file) = (plugged.home.path("plugins"), plugged.home.path("plugins/good.so"));
+    let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let server = plugged.serve();
+    for (path, mode) in [(&file, 0o666), (&folder, 0o777)] {
+        let before = path.metadata().unwrap().permissions().mode();
+        chmod(path, mode);
+        let told = tell(&server, "good");
+        assert_eq!(told.reason.as_deref(), Some("executor_error"), "{told:?}");
+        let real = path.canonicalize().unwrap();
+        let text =
+            format!("good.so: everybody may write to {}, and so decide what runs here; chmod it", real.display());
+        assert_eq!(told.error, text);
+        chmod(path, before);
+        assert_eq!(tell(&server, "good").ended.status, "completed");
+    }
+}
+
+#[test]
+fn a_library_that_was_replaced_is_what_the_next_job_gets() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.c("good", "good.c", &["-DVERSION=\"1.0.0\""]) else { return };
+    let (file, new) = (plugged.home.path("plugins/good.so"), plugged.home.path("plugins/new"));
+    let server = plugged.serve();
+    for version in ["1.0.0", "2.0.0-beta", "3.1"] {
+        let flag = format!("-DVERSION=\"{version}\"");
+        if version != "1.0.0" {
+            let Some(()) = of_c("good.c", &new, &[&flag]) else { return };
+            std::fs::rename(&new, &file).unwrap();
+        }
+        // The second one has the spare of the first.
+        for _ in 0..2 {
+            let told = tell(&server, "good");
+            assert_eq!(told.ended.result, "hello from C\n");
+            let about = serde_json::json!({"name": "good", "version": version, "sha256": sha256(&file)});
+            assert_eq!(told.attempt["executor"], about);
+        }
+    }
+}
+
+fn check(plugged: &Plugged) -> (Output, String) {
+    let output = plugged.home.jobmgr(&["check"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output, text)
+}
+
+#[test]
+fn check_names_the_place_of_a_wrong_option() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("right", "ok", "", "");
+    let (output, text) = check(&plugged);
+    assert!(
+        output.status.success() && text.contains("ok     executor bad: bad 0.1.0, ABI 1.0, runs one job"),
+        "{text}"
+    );
+    let spec = |options: &str| format!("Command = \"x\"\nExecutor = \"bad\"\n\n[Options]\n{options}\n");
+    for (options, complaint) in [
+        ("Mode = \"ok\"\nModus = 1", "wrong.toml: line 6, column 9: 'Options': unknown key 'Modus'; the keys here are"),
+        ("Mode = \"ok\"\nMod = 1", "wrong.toml: line 6, column 7: 'Options': unknown key 'Mod'; did you mean 'Mode'?"),
+        ("Mode = 1", "wrong.toml: line 5, column 8: "),
+        ("Mode = \"ok\"\nSize = -1", "wrong.toml: line 6, column 8: "),
+        ("Size = 1", "'Options': key 'Mode' is missing"),
+    ] {
+        plugged.home.spec("wrong", &spec(options));
+        let (output, text) = check(&plugged);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(complaint), "{options}: {text}");
+    }
+    plugged.home.spec("wrong", "Command = \"x\"\nExecutor = \"bat\"\n");
+    let (output, text) = check(&plugged);
+    assert!(output.status.code() == Some(1) && text.contains("line 2, column 12") && text.contains("bad"), "{text}");
+}
+
+#[test]
+fn check_names_the_place_of_a_wrong_executor() {
+    for (config, complaint) in [
+        (
+            "[Executors.process]\nPlugin = \"x.so\"\n",
+            "config.toml, line 1, column 1: 'process' is the executor that is built in; give yours another name",
+        ),
+        ("[Executors.x]\nPlugin = \"\"\n", "config.toml, line 2, column 10: 'Plugin' is empty"),
+        ("[Executors.x]\nPlugin = \"x.so\"\nMemory = \"much\"\n", "config.toml, line 3, column 10: "),
+        ("[Executors.x]\nPlugin = \"x.so\"\nPlugins = 1\n", "config.toml, line 3"),
+        ("[Executors.x]\n", "missing"),
+    ] {
+        let plugged = Plugged::new(config);
+        let (output, text) = check(&plugged);
+        assert!(output.status.code() == Some(2) && text.contains(complaint), "{config}: {text}");
+    }
+    let plugged = Plugged::new("");
+    plugged.executor("gone", &plugged.home.path("plugins/gone.so"), "");
+    let (output, text) = check(&plugged);
+    assert!(output.status.code() == Some(1), "{text}");
+    assert!(text.contains("WRONG  executor gone: gone.so: No such file or directory (os error 2)"), "{text}");
+}
+
+/// What a library can see of its server's environment: what it may know, and what its section names.
+#[test]
+fn secrets_of_the_server_are_not_in_an_executors_environment() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("env", "env", "", "");
+    let mut command = plugged.home.jobmgr(&["serve"]);
+    let secrets = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "DATABASE_URL", "RUST_BACKTRACE"];
+    command.envs(secrets.map(|name| (name, "s3cret"))).env(MARK, plugged.home.dir.path());
+    // `jobmgr` itself has JOBMGR_SERVER__LISTEN.
+    command.env("LANG", "C.UTF-8");
+    let server = plugged.home.serve_by(command);
+    let told = tell(&server, "env");
+    let mut names: Vec<&str> = told.ended.result.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.sort_unstable();
+    assert!(names.contains(&"PATH") && names.contains(&"LANG") && names.contains(&MARK), "{names:?}");
+    let may = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR"];
+    let may = [&may[..], &["TZ", "USER", "USERPROFILE", "XDG_RUNTIME_DIR", MARK]].concat();
+    assert!(names.iter().all(|name| may.contains(name)), "{names:?}");
+    assert!(!told.ended.result.contains("s3cret"), "{}", told.ended.result);
+    // Nor in what the system says that it was started with.
+    for runner in plugged.runners() {
+        let environment = std::fs::read(format!("/proc/{runner}/environ")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&environment).contains("s3cret"));
+    }
+}
