@@ -104,7 +104,7 @@ fn writable_by(_metadata: &Metadata) -> Option<&'static str> {
 /// The file that the configuration names, read once.
 ///
 /// # Errors
-/// As for [`look`].
+/// One line that names the file: it is not there, can't be read, or others may write to it.
 pub fn find(given: &Path) -> Result<Found, String> {
     let (path, looks) = look(given)?;
     let sha256 = digest(&path).map_err(|error| format!("{}: {error}", path.display()))?;
