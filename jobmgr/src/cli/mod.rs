@@ -115,17 +115,10 @@ pub fn main() -> ExitCode {
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Runner { plugin: false } => crate::runner::main(),
         Command::Runner { plugin: true } => crate::runner::plugin::main(),
-<<<<<<< HEAD
         Command::Schema(what) => within(arguments.log_format, "error", schema::print(what)),
         Command::Plugin(what) if plugin::is_alone(&what) => plugin::alone(what),
         Command::Plugin(what) => within(arguments.log_format, "error", plugin::plugin(what)),
         Command::Wrap(what) => wrap::wrap(what),
-=======
-        Command::Wrap(what) => wrap::wrap(what),
-        Command::Schema(what) => within(arguments.log_format, "error", schema::print(what)),
-        Command::Plugin(what) if plugin::is_alone(&what) => plugin::alone(what),
-        Command::Plugin(what) => within(arguments.log_format, "error", plugin::plugin(what)),
->>>>>>> wrap
         Command::Openapi => openapi::print(),
         Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),
         Command::Worker => within(arguments.log_format, "info", worker::worker()),
