@@ -33,6 +33,9 @@ mod confined;
 // Signals and libraries.
 #[cfg(target_os = "linux")]
 mod elsewhere;
+// Engines and daemons of Linux.
+#[cfg(target_os = "linux")]
+mod engines;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;

@@ -8,11 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use jobmgr_executor_slurm::{Config, Slurm};
-use jobmgr_plugin_api::{Cluster as _, Clustered};
 use tempfile::TempDir;
 
-use crate::support::until;
+use super::until;
 
 /// Its two daemons.
 pub struct Cluster {
@@ -122,18 +120,6 @@ JobAcctGatherType=jobacct_gather/linux
 
     pub fn path(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// An executor that uses it, as in another process.
-    pub fn executor(&self) -> Arc<Clustered<Slurm>> {
-        self.executor_with(|_| {})
-    }
-
-    /// One with another configuration.
-    pub fn executor_with(&self, change: impl FnOnce(&mut Config)) -> Arc<Clustered<Slurm>> {
-        let mut config = Config { conf: Some(self.conf()), poll_every: 1.0, command_limit: 30.0, ..Config::default() };
-        change(&mut config);
-        Arc::new(Clustered::of(Slurm::new(config).unwrap()))
     }
 
     /// What one of Slurm's commands says, also where it fails.

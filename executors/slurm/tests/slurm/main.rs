@@ -18,3 +18,5 @@ mod recovery;
 mod stops;
 /// Jobs, and waiting for them.
 mod support;
+
+use support::until;

@@ -6,11 +6,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use jobmgr_executor_slurm::{Handle, Options, Slurm};
+use jobmgr_executor_slurm::{Config, Handle, Options, Slurm};
 use jobmgr_plugin_api::test::Host;
-use jobmgr_plugin_api::{Clustered, Executor, Job, Logged, Outcome, Recover, Result, Stop};
+use jobmgr_plugin_api::{Cluster as _, Clustered, Executor, Job, Logged, Outcome, Recover, Result, Stop};
 
 use crate::cluster::Cluster;
+
+impl Cluster {
+    /// An executor that uses it, as in another process.
+    pub fn executor(&self) -> Arc<Clustered<Slurm>> {
+        self.executor_with(|_| {})
+    }
+
+    /// One with another configuration.
+    pub fn executor_with(&self, change: impl FnOnce(&mut Config)) -> Arc<Clustered<Slurm>> {
+        let mut config = Config { conf: Some(self.conf()), poll_every: 1.0, command_limit: 30.0, ..Config::default() };
+        change(&mut config);
+        Arc::new(Clustered::of(Slurm::new(config).unwrap()))
+    }
+}
 
 /// Waits until it is so.
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
