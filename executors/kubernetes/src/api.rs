@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::AsyncBufRead;
@@ -14,6 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::Config;
 use crate::refusal::{CREATE, refusal};
@@ -26,7 +28,9 @@ pub type Log = Pin<Box<dyn AsyncBufRead + Send>>;
 
 /// The few requests to the API server, each with a limit of time.
 pub struct Api {
-    client: Client,
+    found: kube::Config,
+    /// Made with the first question: it has a thread, and an executor that is only looked at needs none.
+    client: OnceLock<Client>,
     limit: Duration,
     namespace: String,
 }
@@ -34,15 +38,21 @@ pub struct Api {
 impl Api {
     /// Reads the credentials; asks nothing yet.
     pub fn new(config: &Config) -> Result<Self> {
-        let mut found = credentials(config)?;
+        let passing = Builder::new_current_thread().enable_all().build()?;
+        let mut found = credentials(config, &passing)?;
         // `Clustered` tries again, and says so.
         found.default_retry = false;
         let namespace = config.namespace.clone().unwrap_or_else(|| found.default_namespace.clone());
-        // It starts a task.
-        let _entered = runtime().enter();
-        let client = Client::try_from(found)
-            .map_err(|error| Error::invalid(format!("no connection can be made with these credentials: {error}")))?;
-        Ok(Self { client, limit: config.request_limit(), namespace })
+        drop(connection(&found, passing.handle())?);
+        Ok(Self { found, client: OnceLock::new(), limit: config.request_limit(), namespace })
+    }
+
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = connection(&self.found, runtime().handle())?;
+        Ok(self.client.get_or_init(|| made))
     }
 
     /// The namespace of jobs that name none.
@@ -50,12 +60,12 @@ impl Api {
         &self.namespace
     }
 
-    fn resources<K>(&self, namespace: &str) -> Resources<K>
+    fn resources<K>(&self, namespace: &str) -> Result<Resources<K>>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        Resources::namespaced(self.client.clone(), namespace)
+        Ok(Resources::namespaced(self.client()?.clone(), namespace))
     }
 
     /// Creates a Job; `None`: there is one of that name. Words that the API server does not know are an error.
@@ -63,7 +73,7 @@ impl Api {
         let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager=jobmgr&fieldValidation=Strict");
         let request = http::Request::post(path).header("content-type", "application/json").body(job.to_string());
         let request = request.map_err(|error| Error::failed(format!("{CREATE}: {error}")))?.map(String::into_bytes);
-        match self.call(CREATE, self.client.request::<Job>(request)) {
+        match self.call(CREATE, self.client()?.request::<Job>(request)) {
             Ok(Ok(job)) => Ok(Some(job)),
             Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => Ok(None),
             Ok(Err(error)) => Err(refusal(CREATE, &error)),
@@ -73,7 +83,7 @@ impl Api {
 
     /// The Job of this name.
     pub fn job(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
-        self.ask("looking for the Job", self.resources::<Job>(namespace).get_opt(name))
+        self.ask("looking for the Job", self.resources::<Job>(namespace)?.get_opt(name))
     }
 
     /// All objects with these labels. Without a version in the question the answer is the latest state.
@@ -82,7 +92,7 @@ impl Api {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        let resources = self.resources::<K>(namespace);
+        let resources = self.resources::<K>(namespace)?;
         let all = async {
             match pages(&resources, labels, Some(PAGE)).await {
                 // What the next page goes on with is forgotten after a while.
@@ -97,7 +107,7 @@ impl Api {
     pub fn delete_job(&self, namespace: &str, name: &str, uid: &str, how: DeleteParams) -> Result<()> {
         let is_it = Preconditions { uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()), resource_version: None };
         let how = DeleteParams { preconditions: Some(is_it), ..how };
-        let jobs = self.resources::<Job>(namespace);
+        let jobs = self.resources::<Job>(namespace)?;
         self.ask("deleting the Job", async { gone(jobs.delete(name, &how).await) })
     }
 
@@ -105,13 +115,13 @@ impl Api {
     pub fn kill_pod(&self, namespace: &str, name: &str) -> Result<()> {
         // With 0 the API server forgets the pod without a word from its node.
         let how = DeleteParams::default().grace_period(1);
-        let pods = self.resources::<Pod>(namespace);
+        let pods = self.resources::<Pod>(namespace)?;
         self.ask("deleting the pod", async { gone(pods.delete(name, &how).await) })
     }
 
     /// Opens the output of a container. `None`: there is none yet.
     pub fn log(&self, namespace: &str, pod: &str, how: &LogParams) -> Result<Opened> {
-        let pods = self.resources::<Pod>(namespace);
+        let pods = self.resources::<Pod>(namespace)?;
         self.ask("reading the output", async {
             match pods.log_stream(pod, how).await {
                 Ok(log) => Ok(Opened::Log(Box::pin(log))),
@@ -148,7 +158,7 @@ pub enum Opened {
     Gone,
 }
 
-fn credentials(config: &Config) -> Result<kube::Config> {
+fn credentials(config: &Config, passing: &Runtime) -> Result<kube::Config> {
     let Some(path) = &config.kubeconfig else {
         return kube::Config::incluster().or_else(|error| {
             // The environment may be kept from this process.
@@ -167,7 +177,14 @@ fn credentials(config: &Config) -> Result<kube::Config> {
         return Err(Error::invalid(format!("Context: there is no '{context}' in {path}, which has: {names}")));
     }
     let which = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
-    runtime().block_on(kube::Config::from_custom_kubeconfig(file, &which)).map_err(|error| wrong(&error))
+    passing.block_on(kube::Config::from_custom_kubeconfig(file, &which)).map_err(|error| wrong(&error))
+}
+
+/// It starts a task on that runtime.
+fn connection(found: &kube::Config, runtime: &Handle) -> Result<Client> {
+    let _entered = runtime.enter();
+    Client::try_from(found.clone())
+        .map_err(|error| Error::invalid(format!("no connection can be made with these credentials: {error}")))
 }
 
 async fn pages<K>(resources: &Resources<K>, labels: &str, page: Option<u32>) -> kube::Result<Vec<K>>
