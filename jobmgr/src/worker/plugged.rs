@@ -19,6 +19,7 @@ use super::running::{Ran, Running};
 use super::slot::until_done;
 use super::{Shared, elsewhere};
 use crate::crash;
+use crate::domain::job::Claim;
 use crate::domain::jobspec::Jobspec;
 use crate::runner::plugin::{Call, Ready, Work};
 use crate::runner::{Failure, Said};
@@ -112,11 +113,19 @@ impl<'a> Plugged<'a> {
             };
             let can = ready.runner.loaded().capabilities;
             self.recovers |= can.recover;
-            if !self.dispatch(running, &ready, can).await {
+            let dispatching = self.dispatch(running.claim, &ready, can);
+            // What is never asked for again may be written while it runs.
+            let (is_ours, (came, printed)) = if can.recover || can.cleanup {
+                if !dispatching.await {
+                    return Err(Ending::Fenced);
+                }
+                (true, self.call(running, &ready, can).await)
+            } else {
+                tokio::join!(dispatching, self.call(running, &ready, can))
+            };
+            if !is_ours {
                 return Err(Ending::Fenced);
             }
-            crash::at(crash::Point::BeforeSpawn);
-            let (came, printed) = self.call(running, &ready, can).await;
             running.executor_said(&printed);
             crash::at(crash::Point::AfterExit);
             let died = match came {
@@ -174,7 +183,7 @@ impl<'a> Plugged<'a> {
     }
 
     /// Before anything else: the database knows who has it.
-    async fn dispatch(&self, running: &Running<'_>, ready: &Ready, can: Capabilities) -> bool {
+    fn dispatch(&self, claim: &'a Claim, ready: &Ready, can: Capabilities) -> impl Future<Output = bool> + use<'a> {
         let again = can.recover || can.cleanup;
         let dispatch = Dispatch {
             executor: self.name.clone(),
@@ -182,11 +191,13 @@ impl<'a> Plugged<'a> {
             recovers: can.recover,
             job: again.then(|| serde_json::to_string(&self.job).unwrap_or_default()),
         };
-        let store = &running.shared.parts.store;
-        let write = || store.dispatch(running.claim, dispatch.clone());
-        let done = until_done(self.shared, &self.hold.fence, write).await == Some(true);
-        self.hold.elsewhere.fetch_or(can.recover, Ordering::Relaxed);
-        done
+        let (shared, hold) = (self.shared, self.hold);
+        async move {
+            let write = || shared.parts.store.dispatch(claim, dispatch.clone());
+            let done = until_done(shared, &hold.fence, write).await == Some(true);
+            hold.elsewhere.fetch_or(can.recover, Ordering::Relaxed);
+            done
+        }
     }
 
     /// One call of the executor; what its library printed.
@@ -196,6 +207,7 @@ impl<'a> Plugged<'a> {
             Some(_) if !can.recover => Work::Run,
             Some(handle) => Work::Recover { handle: handle.clone() },
         };
+        crash::at(crash::Point::BeforeSpawn);
         self.recovering = matches!(work, Work::Recover { .. });
         self.begun.get_or_insert(None);
         self.job.logged = running.written().map(Logged::bytes);

@@ -168,6 +168,7 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, held: Held, origin: Origin,
     let next = to_its_end(shared, kept, held, origin, claims).await;
     if shared.parts.plugins.names().next().is_some() {
         shared.untidy.notify_one();
+        shared.parts.plugins.refill();
     }
     next
 }

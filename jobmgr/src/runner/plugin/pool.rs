@@ -206,9 +206,18 @@ impl Plugins {
             *entry.shared.lock().await = Some(opened);
             return entry.shared().await;
         }
-        let refilled = Arc::clone(entry);
-        tokio::spawn(async move { refilled.refill().await });
         Ok(entry.ready(opened, false))
+    }
+
+    /// Makes spares where there are none: after a job, whose time is not taken for it.
+    pub fn refill(&self) {
+        for entry in self.entries.values() {
+            let lacks = lock(&entry.known).is_some() && lock(&entry.spare).is_none();
+            if lacks && self.concurrency(&entry.name).is_none() {
+                let entry = Arc::clone(entry);
+                tokio::spawn(async move { entry.refill().await });
+            }
+        }
     }
 }
 
