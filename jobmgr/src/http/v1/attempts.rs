@@ -80,7 +80,7 @@ struct AttemptInfo {
     /// The id of the worker that ran it.
     #[oai(nullable)]
     worker: Option<String>,
-    /// Which library's executor ran it; null: one of jobmgr's own.
+    // No doc comment: the reference would become an `allOf` of the reference and the comment. Null: one of jobmgr's own.
     #[oai(nullable)]
     executor: Option<ExecutorInfo>,
     /// When it was started.
@@ -94,7 +94,7 @@ struct AttemptInfo {
     duration_ms: Option<i64>,
 }
 
-/// The executor of an attempt, as it was then.
+/// The library's executor that ran an attempt, as it was then; null: one of jobmgr's own.
 #[derive(Object, Serialize, Deserialize)]
 #[oai(rename = "AttemptExecutor")]
 struct ExecutorInfo {
