@@ -80,8 +80,8 @@ struct AttemptInfo {
     /// The id of the worker that ran it.
     #[oai(nullable)]
     worker: Option<String>,
-    // No doc comment: the reference would become an `allOf` of the reference and the comment. Null: one of jobmgr's own.
-    #[oai(nullable)]
+    // No doc comment: the reference would become an `allOf` of the reference and the comment.
+    #[oai(skip_serializing_if_is_none)]
     executor: Option<ExecutorInfo>,
     /// When it was started.
     #[oai(nullable)]
@@ -94,7 +94,7 @@ struct AttemptInfo {
     duration_ms: Option<i64>,
 }
 
-/// The library's executor that ran an attempt, as it was then; null: one of jobmgr's own.
+/// The library's executor that ran an attempt, as it was then; not there: one of jobmgr's own.
 #[derive(Object, Serialize, Deserialize)]
 #[oai(rename = "AttemptExecutor")]
 struct ExecutorInfo {
