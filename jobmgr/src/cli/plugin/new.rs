@@ -236,7 +236,8 @@ mod tests {
         for folder in [clone.to_owned(), clone.join("plugin-api")] {
             let found = dependency(folder.to_str()).unwrap();
             let table: toml::Table = toml::from_str(&format!("x = {found}")).unwrap();
-            assert_eq!(Path::new(table["x"]["path"].as_str().unwrap()), clone.join("plugin-api"));
+            let path = Path::new(table["x"]["path"].as_str().unwrap());
+            assert_eq!(path.canonicalize().unwrap(), clone.join("plugin-api").canonicalize().unwrap());
         }
         assert!(dependency(Some("/nowhere")).unwrap_err().contains("/nowhere"));
     }
