@@ -256,8 +256,8 @@ mod tests {
     fn paths_are_those_of_the_container() {
         let mut job = job();
         assert_eq!(environment(&job), ["JOBMGR_ARTIFACTS_DIR=/jobmgr/artifacts", "OTHER=/tmp/j/7-10"]);
-        job.options.job_directory = Some("/work/".into());
-        assert_eq!(environment(&job)[0], "JOBMGR_ARTIFACTS_DIR=/work/artifacts");
+        job.options.job_directory = Some("/other/".into());
+        assert_eq!(environment(&job)[0], "JOBMGR_ARTIFACTS_DIR=/other/artifacts");
         job.options.job_directory = Some(String::new());
         assert_eq!(environment(&job), ["OTHER=/tmp/j/7-10"]);
         assert!(mounts(&job).is_empty());

@@ -85,7 +85,7 @@ pub(super) struct Statements {
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
 /// What is read of a job that is taken from its holder.
-const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at";
+const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at, recover_by";
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";

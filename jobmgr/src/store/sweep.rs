@@ -58,6 +58,15 @@ async fn take_back(
         let past = Past { id, attempt: row.try_get(4)?, worker: &worker, started_ms: row.try_get(6)? };
         if held(connection, statements, &statements.cancel_held, (id, epoch)).await? > 0 {
             swept.ended.push(id);
+        } else if let Some(executor) = row.try_get::<Option<String>, _>(7)? {
+            // It may still run there: another attempt would be a second one.
+            let why =
+                format!("nobody with its executor '{executor}' has come for it within a week; it is not run again");
+            let query = statements.query(&statements.give_up).bind(Reason::WorkerLost.as_str()).bind(why);
+            if query.bind(id).bind(epoch).execute(&mut *connection).await?.rows_affected() == 0 {
+                continue;
+            }
+            swept.ended.push(id);
         } else if crashes + 1 >= limit {
             if give_up(connection, statements, (id, epoch), limit, ending).await? == 0 {
                 continue;
