@@ -1,7 +1,7 @@
 //! Claim after claim.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -245,7 +245,9 @@ async fn finish(
 ) -> Option<Held> {
     // The next one's turn begins with the end of this one.
     let turn = turn.or_else(|| self::turn(shared));
+    let tried = AtomicBool::new(false);
     let done = until_done(shared, &hold.fence, || async {
+        tried.store(true, Ordering::Relaxed);
         let asked = leases::now();
         let next = (claims && !shared.draining.is_cancelled()).then(|| shared.claiming(turn.is_none()));
         let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
@@ -265,7 +267,14 @@ async fn finish(
             forget_own(shared, claim, hold).await;
             None
         }
-        None => None,
+        None => {
+            warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
+            // What was tried may have been done after all: then the objects are those of the job.
+            if !tried.load(Ordering::Relaxed) {
+                forget_own(shared, claim, hold).await;
+            }
+            None
+        }
     }
 }
 

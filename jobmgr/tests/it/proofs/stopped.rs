@@ -11,7 +11,7 @@ use crate::support::server::{Home, eventually};
 
 on_each_server!(who_was_stopped_changes_nothing);
 
-const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"200ms\"\nConcurrency = 3";
+const CONFIG: &str = "[Worker]\nLease = \"5s\"\nPoll = \"200ms\"\nConcurrency = 3";
 
 /// The first attempt runs for as long as it may, the second one for a while.
 const RUNS: &str = "[ $JOBMGR_ATTEMPT = 1 ] && { setsid sleep 600 & sleep 600; }\nawait second";

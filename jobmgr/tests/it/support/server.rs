@@ -227,6 +227,17 @@ impl Server {
     }
 }
 
+/// A test that failed tells what its servers said last.
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the last lines of server.log:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
 impl Deref for Server {
     type Target = Process;
 
