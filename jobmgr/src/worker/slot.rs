@@ -200,19 +200,23 @@ async fn to_its_end(
         }
         Ending::Release { delay, why } => {
             warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
-            until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
+            let done = until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
             crash::at(crash::Point::AfterRelease);
+            left(shared, &claim, &hold, done).await;
             None
         }
         Ending::Detach { delay, why } => {
             info!(job = claim.id, attempt = claim.attempt, %why, "left the job running");
-            until_done(shared, &hold.fence, || shared.parts.store.detach(&claim, delay)).await;
+            let done = until_done(shared, &hold.fence, || shared.parts.store.detach(&claim, delay)).await;
+            left(shared, &claim, &hold, done).await;
             None
         }
         Ending::Retry { delay, failure } => {
             warn!(job = claim.id, attempt = claim.attempt, error = failure.error, ?delay, "failed; is tried again");
             let failure = Arc::new(*failure);
-            until_done(shared, &hold.fence, || shared.parts.store.retry(&claim, Arc::clone(&failure), delay)).await;
+            let retry = || shared.parts.store.retry(&claim, Arc::clone(&failure), delay);
+            let done = until_done(shared, &hold.fence, retry).await;
+            left(shared, &claim, &hold, done).await;
             None
         }
         Ending::Crashed(why) => {
@@ -232,6 +236,16 @@ async fn to_its_end(
         kept.spare = directory.discard().await;
     }
     next
+}
+
+/// After an attempt that did not end its job: somebody else may have the job already.
+async fn left(shared: &Shared, claim: &Claim, hold: &Hold, done: Option<bool>) {
+    if done != Some(true) {
+        warn!(job = claim.id, attempt = claim.attempt, "lease lost: the job was no longer this worker's");
+    }
+    if done == Some(false) {
+        forget_own(shared, claim, hold).await;
+    }
 }
 
 /// Writes the end, and claims the next job with it.

@@ -98,7 +98,7 @@ impl Server {
     /// A job that a worker has begun.
     pub async fn claimed(&self, name: &str) -> Claim {
         let parameters = Parameters::from([("b".into(), "2".into()), ("a".into(), "1".into())]);
-        let job = NewJob { name: name.into(), parameters, priority: 50, user_id: 1, queue_timeout: None };
+        let job = NewJob { name: name.into(), parameters, priority: 50, ..NewJob::default() };
         self.api.store.submit(job).await.unwrap();
         self.claim().await
     }

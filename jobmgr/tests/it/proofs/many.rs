@@ -74,7 +74,7 @@ async fn submit(store: &Store, jobs: u32) -> BTreeMap<JobId, i64> {
         let store = store.clone();
         let priority = fastrand::i64(0..10);
         let job =
-            NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, user_id: 1, queue_timeout: None };
+            NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, ..NewJob::default() };
         tokio::spawn(async move { (store.submit(job).await.expect("no error reaches anyone"), priority) })
     });
     let mut priorities = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jobmgr::config::Database;
-use jobmgr::domain::job::NewJob;
+use jobmgr::domain::submission::NewJob;
 use jobmgr::store::Store;
 
 use super::*;
@@ -45,8 +45,7 @@ async fn nothing_is_cut(store: &Store) {
         name,
         parameters: [("text".to_owned(), "\u{1F980}".repeat(100_000))].into(),
         priority: 50,
-        user_id: 1,
-        queue_timeout: None,
+        ..NewJob::default()
     };
     assert!(store.submit(job("n".repeat(1025))).await.is_err());
     let id = store.submit(job("\u{1F980}".repeat(255))).await.unwrap();

@@ -5,10 +5,20 @@ use std::path::Path;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
-/// Sends a signal; `false` when there is no such process any more.
+/// Sends a signal; `false` when there is no such process any more. Who is stopped has stopped when this returns: on a
+/// busy machine that takes a while.
 pub fn signal(pid: u32, signal: Signal) -> bool {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, signal).is_ok()
+    let sent = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).is_ok();
+    if sent && signal == Signal::STOP {
+        super::server::eventually("a process is stopped", || threads(pid).all(|state| state == 'T'));
+    }
+    sent
+}
+
+/// The states of a process's threads.
+fn threads(pid: u32) -> impl Iterator<Item = char> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| state_in(&task.path().join("stat")))
 }
 
 /// Whether a process with this number runs; a zombie does not.
@@ -18,7 +28,11 @@ pub fn runs(pid: u32) -> bool {
 
 /// A process's state as a letter: `R`, `S`, `T` (stopped), `Z`, ...
 pub fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    state_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn state_in(file: &Path) -> Option<char> {
+    let stat = std::fs::read_to_string(file).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 

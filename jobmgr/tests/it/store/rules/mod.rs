@@ -19,7 +19,7 @@ const GONE: Duration = Duration::ZERO;
 
 pub fn job(name: &str, priority: i64) -> NewJob {
     let parameters = [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "\u{e9}\u{1F600}'\"\\\n".to_owned())];
-    NewJob { name: name.into(), parameters: parameters.into(), priority, user_id: 1, queue_timeout: None }
+    NewJob { name: name.into(), parameters: parameters.into(), priority, ..NewJob::default() }
 }
 
 pub fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
