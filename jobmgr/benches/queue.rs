@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jobmgr::config;
-use jobmgr::domain::job::{Ended, Finish, Log, LogBody, NewJob, Status};
+use jobmgr::domain::job::{Ended, Finish, Log, LogBody, Status};
+use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Claiming, Store};
 use support::databases::{DatabaseServer, Disk, Kind};
 
@@ -131,7 +132,7 @@ impl Place {
 
 fn job() -> NewJob {
     let parameters = [("message".to_owned(), "hello".to_owned())].into();
-    NewJob { name: "noop".into(), parameters, priority: 50, user_id: 1, queue_timeout: None }
+    NewJob { name: "noop".into(), parameters, priority: 50, ..NewJob::default() }
 }
 
 fn finish() -> Arc<Finish> {

@@ -15,8 +15,9 @@ use super::platform::Stops;
 use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::{self, Config};
-use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
+use crate::domain::job::{Artifact, Ended, Job, Parameters, Reason, Status};
 use crate::domain::jobspec::Jobspec;
+use crate::domain::submission::NewJob;
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
 use crate::runner::plugin::Plugins;
@@ -78,7 +79,7 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
         tap: Some(show(bar.clone())),
     };
     let worker = Worker::start(parts).await?;
-    let new = NewJob { name: what.name, parameters, priority: spec.priority, user_id: 1, queue_timeout: None };
+    let new = NewJob { name: what.name, parameters, priority: spec.priority, ..NewJob::default() };
     let id = store.submit(new).await.map_err(|error| error.to_string())?;
     let force = CancellationToken::new();
     let job = tokio::select! {

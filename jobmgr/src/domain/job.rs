@@ -10,7 +10,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+
+use super::submission::Labels;
 
 /// The number by which a job is known; ids rise in the order of submission.
 pub type JobId = i64;
@@ -162,21 +163,6 @@ impl Reason {
     }
 }
 
-/// A job to be queued.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// The name of its jobspec.
-    pub name: String,
-    /// Its values.
-    pub parameters: Parameters,
-    /// 0 to 100; lower numbers run first.
-    pub priority: i64,
-    /// Whose it is.
-    pub user_id: i64,
-    /// How long it may wait for its first start; `None`: for ever.
-    pub queue_timeout: Option<Duration>,
-}
-
 /// A job as readers see it. Times are Unix milliseconds of the database's clock.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -194,6 +180,16 @@ pub struct Job {
     pub parameters: Parameters,
     /// Whose it is.
     pub user_id: i64,
+    /// What its client sorts it by.
+    pub labels: Labels,
+    /// How often it is run again after it failed; `None`: as its jobspec says.
+    pub max_retries: Option<i64>,
+    /// The job that it repeats.
+    pub retry_of: Option<JobId>,
+    /// What its client called its submission.
+    pub key: Option<String>,
+    /// Before when it does not start, in Unix milliseconds; 0: it may start.
+    pub run_after_ms: i64,
     /// How often it was started.
     pub attempt: i64,
     /// When it was submitted.
@@ -224,7 +220,7 @@ pub struct Progress {
 }
 
 /// What a job left, as readers see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Ended {
     /// One line that says why it is not completed.
     pub error: Option<String>,
@@ -324,6 +320,8 @@ pub struct Claim {
     pub parameters: Result<Parameters, String>,
     /// How often it was queued again because of what it did itself.
     pub tries: i64,
+    /// How often it may be; `None`: as its jobspec says.
+    pub max_retries: Option<i64>,
     /// Its holders died so often that it is given up when this one does, too.
     pub last_chance: bool,
     /// When it was claimed, in Unix milliseconds of the database's clock.

@@ -18,5 +18,7 @@ pub mod labels;
 pub mod parameters;
 /// TOML text to a typed value, with the place and the remedy of every mistake.
 pub mod settings;
+/// Jobs to be queued.
+pub mod submission;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;

@@ -3,14 +3,14 @@
 //! A process with a worker has the files. One without asks what the living workers publish; its own folder counts only
 //! where no worker tells.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use crate::domain::jobspec::About;
-use crate::jobspecs::Jobspecs;
+use crate::jobspecs::{self, Jobspecs};
 use crate::store::{Store, StoreError};
 
 /// How long what was read of the workers' jobspecs counts.
@@ -23,6 +23,16 @@ pub struct Abouts {
     jobspecs: Jobspecs,
     works_here: bool,
     published: Arc<Mutex<Option<Published>>>,
+}
+
+/// What is known of a name.
+pub enum Known {
+    /// Its jobspec.
+    Jobspec(Box<About>),
+    /// There is a file that can't serve, and why.
+    Broken(String),
+    /// No jobspec has it.
+    Nobody,
 }
 
 struct Published {
@@ -38,14 +48,39 @@ impl Abouts {
 
     /// What is known of this name; the usual where nobody has such a jobspec.
     pub async fn of(&self, name: &str) -> About {
-        let local = || self.jobspecs.get(name).ok().map(|jobspec| About::of(&jobspec));
-        if self.works_here
-            && let Some(about) = local()
-        {
-            return about;
+        match self.find(name).await {
+            Known::Jobspec(about) => *about,
+            Known::Broken(_) | Known::Nobody => About::default(),
+        }
+    }
+
+    /// What is known of this name.
+    pub async fn find(&self, name: &str) -> Known {
+        let local = match self.jobspecs.get(name) {
+            Ok(jobspec) => Known::Jobspec(Box::new(About::of(&jobspec))),
+            Err(why) if [jobspecs::INVALID_NAME, jobspecs::UNKNOWN].contains(&why.as_str()) => Known::Nobody,
+            Err(why) => Known::Broken(why),
+        };
+        if self.works_here && matches!(local, Known::Jobspec(_)) {
+            return local;
         }
         let published = self.published().await.get(name).cloned();
-        published.or_else(local).unwrap_or_default()
+        published.map_or(local, |about| Known::Jobspec(Box::new(about)))
+    }
+
+    /// All that are known, by name.
+    pub async fn all(&self) -> BTreeMap<String, Result<About, String>> {
+        let mut all = BTreeMap::new();
+        for (name, read) in self.jobspecs.list() {
+            all.insert(name, read.map(|jobspec| About::of(&jobspec)));
+        }
+        for (name, about) in self.published().await.iter() {
+            let ours = all.get(name).is_some_and(Result::is_ok) && self.works_here;
+            if !ours {
+                all.insert(name.clone(), Ok(about.clone()));
+            }
+        }
+        all
     }
 
     /// What the living workers publish. One reads it at a time, and the others wait for that. What was read before

@@ -106,6 +106,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn no_two_rooms_have_the_same_address() {
+        // The document would forget the operations of one of them.
+        let paths: Vec<String> =
+            Described::meta().into_iter().flat_map(|api| api.paths).map(|path| path.path).collect();
+        let distinct: std::collections::BTreeSet<&String> = paths.iter().collect();
+        assert_eq!(distinct.len(), paths.len(), "{paths:?}");
+    }
+
     fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
         let paths = document["paths"].as_object().unwrap();
         let operations = paths.iter().flat_map(|(path, item)| {

@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
 mod abouts;
+/// Bodies of requests, read up to a limit.
+mod body;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
 /// The bytes of an artifact, under an address that we signed.
@@ -28,6 +30,8 @@ mod front;
 mod home;
 /// Under which names this server may be called, and from which pages.
 mod hosts;
+/// A job's output as text.
+mod output;
 /// How slow a client may be.
 mod pace;
 /// Query strings and urlencoded forms, byte for byte.

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Attempts, Cancel, Logs, Workers};
+use super::v1::{Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
-pub type Described = (Start, Get, Download, Cancel, Logs, Attempts, Workers, Home);
+pub type Described =
+    ((Start, Get, Download, Home), (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts), (Jobspecs, Workers, Stats));
 
 /// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
 /// long gives up when `closing`.
@@ -25,16 +26,18 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     content::add_routes(&api, &mut table);
     upload::add_routes(&api, &mut table);
     docs::add_routes(&mut table);
-    let described: Described = (
-        Start { api: api.clone() },
-        Get { api: api.clone() },
-        Download { api: api.clone() },
+    let classic = (Start { api: api.clone() }, Get { api: api.clone() }, Download { api: api.clone() }, Home);
+    let jobs = (
+        Collection { api: api.clone(), closing: closing.clone() },
+        Batch { api: api.clone() },
+        Run { api: api.clone(), closing: closing.clone() },
+        Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
         Logs { api: api.clone(), closing },
         Attempts { api: api.clone() },
-        Workers { api },
-        Home,
     );
+    let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
+    let described: Described = (classic, jobs, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }

@@ -29,6 +29,9 @@ const MAX_NAME: usize = 255;
 /// What the result of a job says whose name no file can have; the original's words.
 pub const INVALID_NAME: &str = "invalid job name";
 
+/// What the result of a job says whose name no file has; the original's words.
+pub const UNKNOWN: &str = "job does not exist";
+
 /// A jobspec, or one line for the result of the job that asked for it.
 type Answer = Result<Arc<Jobspec>, String>;
 
@@ -192,7 +195,7 @@ fn is_name(name: &str) -> bool {
 fn unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         // A name that no file can have is one that no file has.
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => "job does not exist".to_owned(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => UNKNOWN.to_owned(),
         _ => format!("{}: {error}", path.display()),
     }
 }

@@ -8,7 +8,7 @@ use super::dialect::{ROWS, Text};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Held, Renewal, chunks, dispatch, keep, logs, millis, sweep, workers};
+use super::{Held, Renewal, chunks, dispatch, keep, logs, millis, submit, sweep, workers};
 use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -22,6 +22,9 @@ pub(super) async fn apply(
 ) -> Outcome {
     match op {
         Op::Submit(_) | Op::Claim { .. } | Op::Close => {}
+        Op::SubmitAll { jobs, key } => {
+            done.submitted = submit::together(connection, statements, jobs, key.as_ref()).await?;
+        }
         Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
         Op::Release { claim, delay } => {
             let query = statements.query(&statements.release).bind(millis(*delay));

@@ -217,6 +217,7 @@ pub(super) fn claims(rows: Vec<AnyRow>, claiming: &Claiming) -> Outcome<Vec<Clai
             name: row.try_get(4)?,
             parameters: serde_json::from_str(&parameters).map_err(|error| error.to_string()),
             tries: row.try_get(6)?,
+            max_retries: row.try_get(11)?,
             last_chance: crashes > 0 && crashes + 1 >= limit,
             started_ms: row.try_get(7)?,
             created_ms: row.try_get(8)?,

@@ -115,7 +115,7 @@ impl Texts {
             detach: text(&format!("update jobs set worker = null, lease_until = {{now}} + ? {HELD}")),
             orphaned: text(
                 "select id, epoch, attempt, name, parameters, tries, started_at, created_at, coalesce(cancel_at, 0), \
-                 {now} - started_at from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
+                 {now} - started_at, max_retries from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
                  order by lease_until limit ?{skip}",
             ),
             take: text(&format!("update jobs set worker = ?, lease_until = {{now}} + ?, epoch = epoch + 1 {HELD}")),
@@ -284,6 +284,7 @@ async fn take(
         name: row.try_get(3)?,
         parameters: serde_json::from_str(&parameters).map_err(|error| error.to_string()),
         tries: row.try_get(5)?,
+        max_retries: row.try_get(10)?,
         last_chance: false,
         started_ms: row.try_get(6)?,
         created_ms: row.try_get(7)?,

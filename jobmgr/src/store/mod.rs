@@ -17,12 +17,16 @@ mod claim;
 mod dialect;
 /// What executors of libraries were given.
 mod dispatch;
+/// Who waits for the end of which job.
+mod ends;
 /// What can go wrong.
 mod error;
 /// On which kind of file system a database file lies.
 mod filesystem;
 /// What has been kept for long enough.
 mod keep;
+/// Pages of jobs.
+mod list;
 /// Output as it is kept in a column.
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
@@ -57,15 +61,18 @@ pub use backup::backup;
 pub use chunks::{Chunk, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use dispatch::{Dispatch, Leftover, Taken};
+pub use ends::End;
 pub use error::StoreError;
 pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use list::{Asked, Counts};
 pub use open::{Inspection, Original};
 use statements::Statements;
+pub use submit::Submitted;
 use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
-use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, NewJob, Progress, Reason, Status};
+use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Progress, Reason, Status};
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -133,14 +140,6 @@ fn millis(duration: Duration) -> i64 {
 }
 
 impl Store {
-    /// Queues a job; it is durable when this returns.
-    ///
-    /// # Errors
-    /// When the database fails. Unless the answer to the commit was lost, the job is not queued then.
-    pub async fn submit(&self, job: NewJob) -> Result<JobId, StoreError> {
-        self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id)
-    }
-
     /// A job with all that it left.
     ///
     /// # Errors
@@ -266,6 +265,7 @@ impl Store {
             name: String::new(),
             parameters: Ok(BTreeMap::new()),
             tries: 0,
+            max_retries: None,
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
@@ -377,6 +377,11 @@ impl Store {
     /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.
     pub fn cancels(&self) -> broadcast::Receiver<JobId> {
         self.shared.wake.canceled.subscribe()
+    }
+
+    /// Waits for a job's end; only what this process does is told.
+    pub fn end_of(&self, id: JobId) -> End {
+        self.shared.wake.ends.of(id)
     }
 
     /// The key that signs download URLs of the local store; made once per database.

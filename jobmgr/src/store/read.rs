@@ -15,14 +15,23 @@ pub(super) async fn job(
 ) -> Result<Option<Job>, StoreError> {
     let query = statements.query(&statements.job).bind(id);
     let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
-    let artifacts = match row.try_get::<i64, _>("artifact_count")? {
-        0 => Vec::new(),
-        _ => artifacts_of(connection, statements, id).await?,
-    };
-    job_from(&row, id, artifacts).map(Some)
+    let mut job = listed(&row, id)?;
+    if let Some(ended) = &mut job.ended {
+        let artifacts = match row.try_get::<i64, _>("artifact_count")? {
+            0 => Vec::new(),
+            _ => artifacts_of(connection, statements, id).await?,
+        };
+        *ended = ended_from(&row, id, artifacts)?;
+    }
+    Ok(Some(job))
 }
 
-fn job_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Job, StoreError> {
+/// The columns of a job in lists.
+pub(super) const LISTED: &str = "id, status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, finished_at, cancel_at, \
+     worker, progress, error, exit_code, signal_number, executor, run_after, labels, max_retries, retry_of, key_text";
+
+/// A job as lists have it: of its end only why it came.
+pub(super) fn listed(row: &AnyRow, id: JobId) -> Result<Job, StoreError> {
     let broken = |column: &str, why: String| StoreError::Failed(format!("job {id}: {column}: {why}"));
     let word: String = row.try_get("status")?;
     let status = Status::from_word(&word).ok_or_else(|| broken("status", format!("'{word}' is no status")))?;
@@ -36,6 +45,14 @@ fn job_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Job, St
         // What can't be read is shown as empty; the worker fails such a job with the reason.
         parameters: serde_json::from_str(&parameters).unwrap_or_default(),
         user_id: row.try_get("user_id")?,
+        labels: row
+            .try_get::<Option<String>, _>("labels")?
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
+        max_retries: row.try_get("max_retries")?,
+        retry_of: row.try_get("retry_of")?,
+        key: row.try_get("key_text")?,
+        run_after_ms: row.try_get("run_after")?,
         attempt: row.try_get("attempt")?,
         created_ms: row.try_get("created_at")?,
         started_ms: row.try_get("started_at")?,
@@ -44,7 +61,7 @@ fn job_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Job, St
         worker: row.try_get("worker")?,
         executor: executor(row.try_get("executor")?),
         progress: row.try_get::<Option<String>, _>("progress")?.and_then(|text| progress_from(&text)),
-        ended: if status.is_terminal() { Some(ended_from(row, artifacts, broken)?) } else { None },
+        ended: if status.is_terminal() { Some(reason_of_end(row)?) } else { None },
     })
 }
 
@@ -54,17 +71,20 @@ fn progress_from(text: &str) -> Option<Progress> {
     Some(Progress { percent: value.get("percent")?.as_f64()?, message: message.to_owned() })
 }
 
-fn ended_from(
-    row: &AnyRow,
-    artifacts: Vec<Artifact>,
-    broken: impl Fn(&str, String) -> StoreError,
-) -> Result<Ended, StoreError> {
-    let notes = logs::notes_from_column(row.try_get("notes")?).map_err(|why| broken("notes", why))?;
-    let output: Option<String> = row.try_get("output")?;
+fn reason_of_end(row: &AnyRow) -> Result<Ended, StoreError> {
     Ok(Ended {
         error: row.try_get("error")?,
         exit_code: row.try_get("exit_code")?,
         signal: row.try_get("signal_number")?,
+        ..Ended::default()
+    })
+}
+
+fn ended_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Ended, StoreError> {
+    let broken = |column: &str, why: String| StoreError::Failed(format!("job {id}: {column}: {why}"));
+    let notes = logs::notes_from_column(row.try_get("notes")?).map_err(|why| broken("notes", why))?;
+    let output: Option<String> = row.try_get("output")?;
+    Ok(Ended {
         stdout: logs::from_column(row.try_get("stdout")?).map_err(|why| broken("stdout", why))?,
         stderr: logs::from_column(row.try_get("stderr")?).map_err(|why| broken("stderr", why))?,
         output: output
@@ -74,6 +94,7 @@ fn ended_from(
         artifacts,
         skipped: notes.skipped,
         executor_log: notes.executor_log,
+        ..reason_of_end(row)?
     })
 }
 

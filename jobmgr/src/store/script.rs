@@ -12,7 +12,7 @@ use super::dialect::Text;
 use super::statements::Statements;
 use super::writer::{Done, Op};
 use super::{attempts, claim, submit};
-use crate::domain::job::NewJob;
+use crate::domain::submission::NewJob;
 
 /// More statements than this don't save anything by going together, and there would be too many different scripts.
 const MOST: usize = 32;
@@ -50,7 +50,8 @@ pub(super) async fn run(
 fn plan<'a>(statements: &'a Statements, ops: &[Op]) -> Option<Result<Script<'a>, sqlx::Error>> {
     let new = submit::among(ops);
     let fits = |op: &Op| match op {
-        Op::Submit(_) | Op::Claim { .. } => true,
+        Op::Submit(job) => job.labels.is_empty(),
+        Op::Claim { .. } => true,
         Op::Finish { finish, .. } => finish.ended.artifacts.is_empty() && !finish.chunks,
         _ => false,
     };
@@ -69,7 +70,7 @@ fn bind<'a>(
 ) -> Result<Script<'a>, sqlx::Error> {
     let mut texts = Vec::with_capacity(MOST);
     let mut values = AnyArguments::default();
-    submit::bind(&mut values, new)?;
+    submit::bind(&mut values, new, None)?;
     texts.extend(submit::pieces(new.len()).map(|size| &statements.submit[size]));
     for op in ops {
         if let Op::Finish { claim, finish, .. } = op {

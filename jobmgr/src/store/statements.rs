@@ -26,9 +26,10 @@ pub(super) struct Statements {
     pub(super) pooled: bool,
     /// How far apart the ids of one INSERT's rows are, where they are not returned.
     pub(super) id_step: i64,
-    /// Per row: priority, name, parameters, user, queue timeout in milliseconds. Gives the ids, ascending in the
-    /// order of the rows.
+    /// Per row what `submit::bind` binds. Gives the ids, ascending in the order of the rows.
     pub(super) submit: [Text; 4],
+    pub(super) submissions: super::submit::Texts,
+    pub(super) list: super::list::Texts,
     claim: [Text; 3],
     cautious: [Text; 3],
     /// Binds: worker, lease in milliseconds, ids. Follows a claim that only selects.
@@ -108,10 +109,12 @@ impl Statements {
             id_step,
             submit: insert(
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
-                 epoch, crashes, artifact_count)",
-                "('queued', ?, ?, ?, ?, {now}, 0, {now} + ?, 0, 0, 0, 0)",
+                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text)",
+                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?)",
                 if dialect.returns_ids() { " returning id" } else { "" },
             ),
+            submissions: super::submit::Texts::new(dialect),
+            list: super::list::Texts::new(dialect),
             claim: ["", except, &only].map(|filter| text(&dialect.claim(filter))),
             cautious: ["", except, &only].map(|filter| text(&dialect.claim(&format!("{filter}{SAFE}")))),
             start: by_id(
@@ -215,7 +218,8 @@ impl Statements {
             job: text(
                 "select status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, \
                  finished_at, cancel_at, worker, progress, error, exit_code, signal_number, stdout, stderr, output, \
-                 notes, artifact_count, executor from jobs where id = ?",
+                 notes, artifact_count, executor, run_after, labels, max_retries, retry_of, key_text \
+                 from jobs where id = ?",
             ),
             status: text("select status, attempt from jobs where id = ?"),
             artifacts_of: text(&format!("select {ARTIFACT} from artifacts where job_id = ? order by id")),

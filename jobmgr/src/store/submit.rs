@@ -3,10 +3,96 @@
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, Row};
 
-use super::dialect::ROWS;
+use super::dialect::{Dialect, ROWS, Text};
 use super::statements::Statements;
 use super::writer::{Done, Op};
-use crate::domain::job::NewJob;
+use super::{Store, StoreError};
+use crate::domain::job::JobId;
+use crate::domain::submission::{Key, NewJob};
+
+type Outcome<T = ()> = Result<T, sqlx::Error>;
+
+/// What became of jobs that were submitted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// They are queued, in their order.
+    New(Vec<JobId>),
+    /// The same was submitted before, and this job came of it.
+    Before(JobId),
+    /// Something else was submitted with the same key, and this job came of it.
+    Otherwise(JobId),
+}
+
+impl Default for Submitted {
+    fn default() -> Self {
+        Submitted::New(Vec::new())
+    }
+}
+
+impl Submitted {
+    /// How many jobs are queued now that were not before.
+    pub(super) fn new_ones(&self) -> u64 {
+        match self {
+            Submitted::New(ids) => ids.len() as u64,
+            Submitted::Before(_) | Submitted::Otherwise(_) => 0,
+        }
+    }
+}
+
+/// The statements of this file, but for that which inserts jobs.
+pub(super) struct Texts {
+    /// Binds: user, key, digest. Does nothing where the user has this key.
+    remember: Text,
+    remembered: Text,
+    became: Text,
+    /// Per row: name, value, job.
+    label: [Text; 4],
+}
+
+impl Texts {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let text = |template: &str| dialect.text(template);
+        let label =
+            |rows| format!("insert into labels (name, value, job_id) values {}", vec!["(?, ?, ?)"; rows].join(", "));
+        Self {
+            remember: text(&dialect.insert_new("submissions (user_id, key_text, digest, job_id) values (?, ?, ?, 0)")),
+            remembered: text("select digest, job_id from submissions where user_id = ? and key_text = ?"),
+            became: text("update submissions set job_id = ? where user_id = ? and key_text = ?"),
+            label: ROWS.map(|rows| text(&label(rows))),
+        }
+    }
+}
+
+impl Store {
+    /// Queues a job; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When the database fails. Unless the answer to the commit was lost, the job is not queued then.
+    pub async fn submit(&self, job: NewJob) -> Result<JobId, StoreError> {
+        self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id)
+    }
+
+    /// Queues all of these jobs, or none; they are durable when this returns.
+    ///
+    /// # Errors
+    /// When the database fails. Unless the answer to the commit was lost, none is queued then.
+    pub async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
+        let done = self.shared.writer.write(Op::SubmitAll { jobs, key: None }).await?;
+        match done.submitted {
+            Submitted::New(ids) => Ok(ids),
+            Submitted::Before(id) | Submitted::Otherwise(id) => Ok(vec![id]),
+        }
+    }
+
+    /// Queues a job, once of all times that its user submits with this key, as long as the job is kept.
+    ///
+    /// # Errors
+    /// When the database fails; asking again does no harm.
+    pub async fn submit_once(&self, job: NewJob, key: Key) -> Result<Submitted, StoreError> {
+        let op = Op::SubmitAll { jobs: vec![job], key: Some(key) };
+        self.shared.writer.write(op).await.map(|done| done.submitted)
+    }
+}
 
 /// The submissions among `ops`, in their order.
 pub(super) fn among(ops: &[Op]) -> Vec<&NewJob> {
@@ -20,15 +106,55 @@ pub(super) async fn all(
     statements: &Statements,
     ops: &[Op],
     done: &mut [Done],
-) -> Result<(), sqlx::Error> {
-    let new = among(ops);
-    let mut rest = new.as_slice();
-    let mut given = Vec::with_capacity(new.len());
-    for size in pieces(new.len()) {
+) -> Outcome {
+    let given = insert(connection, statements, &among(ops), None).await?;
+    let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
+    for ((_, done), id) in places.zip(given) {
+        done.id = id;
+    }
+    Ok(())
+}
+
+/// Inserts all of them, unless the first one's user has submitted with this key before.
+pub(super) async fn together(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    jobs: &[NewJob],
+    key: Option<&Key>,
+) -> Outcome<Submitted> {
+    let texts = &statements.submissions;
+    let user = jobs.first().map_or(0, |job| job.user_id);
+    if let Some(Key { text, digest }) = key {
+        let remember = statements.query(&texts.remember).bind(user).bind(text.clone()).bind(digest.clone());
+        // Where somebody else is just doing the same, this waits for them.
+        if remember.execute(&mut *connection).await?.rows_affected() == 0 {
+            let known = statements.query(&texts.remembered).bind(user).bind(text.clone());
+            let known = known.fetch_one(connection).await?;
+            let (before, id): (String, JobId) = (known.try_get(0)?, known.try_get(1)?);
+            return Ok(if before == *digest { Submitted::Before(id) } else { Submitted::Otherwise(id) });
+        }
+    }
+    let ids = insert(connection, statements, &jobs.iter().collect::<Vec<_>>(), key).await?;
+    if let (Some(key), Some(id)) = (key, ids.first()) {
+        let became = statements.query(&texts.became).bind(*id).bind(user).bind(key.text.clone());
+        became.execute(connection).await?;
+    }
+    Ok(Submitted::New(ids))
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    jobs: &[&NewJob],
+    key: Option<&Key>,
+) -> Outcome<Vec<JobId>> {
+    let mut rest = jobs;
+    let mut given = Vec::with_capacity(jobs.len());
+    for size in pieces(jobs.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
         let mut values = AnyArguments::default();
-        bind(&mut values, now)?;
+        bind(&mut values, now, key)?;
         let insert = statements.query_with(&statements.submit[size], values);
         if statements.dialect.returns_ids() {
             given.extend(ids(&insert.fetch_all(&mut *connection).await?)?);
@@ -38,9 +164,24 @@ pub(super) async fn all(
             given.extend((first..).step_by(usize::try_from(statements.id_step).unwrap_or(1)).take(now.len()));
         }
     }
-    let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
-    for ((_, done), id) in places.zip(given) {
-        done.id = id;
+    label(connection, statements, jobs, &given).await?;
+    Ok(given)
+}
+
+/// Writes their labels, many to a statement.
+async fn label(connection: &mut AnyConnection, statements: &Statements, jobs: &[&NewJob], ids: &[JobId]) -> Outcome {
+    let pairs = jobs.iter().zip(ids);
+    let labels: Vec<_> =
+        pairs.flat_map(|(job, id)| job.labels.iter().map(move |(name, value)| (name, value, *id))).collect();
+    let mut rest = labels.as_slice();
+    for size in pieces(labels.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let insert = statements.query(&statements.submissions.label[size]);
+        let insert = now
+            .iter()
+            .fold(insert, |insert, (name, value, id)| insert.bind((*name).clone()).bind((*value).clone()).bind(*id));
+        insert.execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -55,22 +196,29 @@ pub(super) fn pieces(mut rows: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Binds what statements for these jobs need.
-pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob]) -> Result<(), sqlx::Error> {
+pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob], key: Option<&Key>) -> Outcome {
+    let encoded = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     for job in jobs {
-        let parameters = serde_json::to_string(&job.parameters).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let labels = (!job.labels.is_empty()).then(|| serde_json::to_string(&job.labels)).transpose();
         values.add(job.priority).map_err(sqlx::Error::Encode)?;
         values.add(job.name.clone()).map_err(sqlx::Error::Encode)?;
-        values.add(parameters).map_err(sqlx::Error::Encode)?;
+        values.add(serde_json::to_string(&job.parameters).map_err(encoded)?).map_err(sqlx::Error::Encode)?;
         values.add(job.user_id).map_err(sqlx::Error::Encode)?;
+        values.add(job.run_after_ms.unwrap_or_default()).map_err(sqlx::Error::Encode)?;
+        values.add(job.run_after_ms).map_err(sqlx::Error::Encode)?;
         values.add(job.queue_timeout.map(super::millis)).map_err(sqlx::Error::Encode)?;
+        values.add(labels.map_err(encoded)?).map_err(sqlx::Error::Encode)?;
+        values.add(job.max_retries).map_err(sqlx::Error::Encode)?;
+        values.add(job.retry_of).map_err(sqlx::Error::Encode)?;
+        values.add(key.map(|key| key.text.clone())).map_err(sqlx::Error::Encode)?;
     }
     Ok(())
 }
 
 /// The ids in the order of the rows: a statement numbers its rows one after the other, but may return them in any
 /// order.
-pub(super) fn ids(rows: &[AnyRow]) -> Result<Vec<i64>, sqlx::Error> {
-    let mut ids = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn ids(rows: &[AnyRow]) -> Outcome<Vec<JobId>> {
+    let mut ids = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Outcome<Vec<_>>>()?;
     ids.sort_unstable();
     Ok(ids)
 }

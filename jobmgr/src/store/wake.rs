@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Notify, broadcast, mpsc};
 
+use super::ends::Ends;
 use crate::domain::job::JobId;
 
 const CHANNEL: &str = "jobmgr";
@@ -26,6 +27,7 @@ pub(super) struct Wake {
     /// The same, for those who are all to look.
     pub(super) any: Notify,
     pub(super) canceled: broadcast::Sender<JobId>,
+    pub(super) ends: Arc<Ends>,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
 }
@@ -38,7 +40,13 @@ enum Hint {
 impl Wake {
     /// For a database that carries no hints.
     pub(super) fn within() -> Arc<Wake> {
-        Arc::new(Wake { work: Notify::new(), any: Notify::new(), canceled: broadcast::channel(CANCELS).0, out: None })
+        Arc::new(Wake {
+            work: Notify::new(),
+            any: Notify::new(),
+            canceled: broadcast::channel(CANCELS).0,
+            ends: Arc::default(),
+            out: None,
+        })
     }
 
     /// For PostgreSQL at this URL.
@@ -48,6 +56,7 @@ impl Wake {
             work: Notify::new(),
             any: Notify::new(),
             canceled: broadcast::channel(CANCELS).0,
+            ends: Arc::default(),
             out: Some(out),
         });
         // Tells this process from the others.

@@ -15,9 +15,10 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Swept, attempts, keep, script, submit, workers};
+use super::{Renewal, StoreError, Submitted, Swept, attempts, keep, script, submit, workers};
 use crate::crash::{self, Point};
-use crate::domain::job::{Claim, Failure, Finish, JobId, NewJob, Progress, Reason};
+use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
+use crate::domain::submission::{Key, NewJob};
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
@@ -27,6 +28,11 @@ const TRIES: u32 = 20;
 /// A write.
 pub(super) enum Op {
     Submit(NewJob),
+    /// All or none; with a key, once.
+    SubmitAll {
+        jobs: Vec<NewJob>,
+        key: Option<Key>,
+    },
     Claim {
         claiming: Claiming,
         limit: u32,
@@ -89,7 +95,11 @@ impl Op {
     fn is_repeatable(&self) -> bool {
         !matches!(
             self,
-            Op::Submit(_) | Op::Claim { .. } | Op::Chunk(_) | Op::Dispatch(dispatch::Write::TakeOver { .. })
+            Op::Submit(_)
+                | Op::SubmitAll { key: None, .. }
+                | Op::Claim { .. }
+                | Op::Chunk(_)
+                | Op::Dispatch(dispatch::Write::TakeOver { .. })
         )
     }
 
@@ -104,6 +114,8 @@ impl Op {
 pub(super) struct Done {
     /// The new job.
     pub(super) id: JobId,
+    /// What became of jobs that were submitted together.
+    pub(super) submitted: Submitted,
     /// How many rows changed.
     pub(super) moved: u64,
     /// What is still held.
@@ -229,12 +241,18 @@ async fn close(connection: Option<AnyConnection>) {
 fn signal(wake: &Wake, op: &Op, done: &Done) {
     let runnable = match op {
         Op::Submit(_) => 1,
+        Op::SubmitAll { .. } => done.submitted.new_ones(),
         Op::Release { delay, .. } | Op::Retry { delay, .. } if delay.is_zero() => done.moved,
         Op::Leave(_) => done.moved,
         _ => done.swept.queued,
     };
     if runnable > 0 {
         wake.work(runnable);
+    }
+    match op {
+        Op::Finish { claim, .. } => wake.ends.tell(claim.id),
+        Op::Cancel(id) => wake.ends.tell(*id),
+        _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
     }
     if let Op::Cancel(id) = op
         && done.moved > 0

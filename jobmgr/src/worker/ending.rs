@@ -16,7 +16,7 @@ use super::workspace::Directory;
 use crate::blobs::BlobError;
 use crate::crash;
 use crate::domain::job::{Ended, Failure, Finish, Log, Reason, Status};
-use crate::domain::jobspec::Jobspec;
+use crate::domain::jobspec::{Jobspec, Retry};
 use crate::runner;
 
 /// How long uploads are tried again while the store is away.
@@ -93,7 +93,12 @@ impl Running<'_> {
         Ending::Finish(Box::new(finish))
     }
 
-    /// The end of an attempt that the jobspec forgives; what it left in `artifacts/` goes with its directory.
+    /// How it is tried again; who submitted the job may say how often where the jobspec says nothing.
+    fn retry_of(&self, spec: &Jobspec) -> Option<Retry> {
+        spec.retry.clone().or_else(|| self.claim.max_retries.map(|_| Retry::default()))
+    }
+
+    /// The end of an attempt that the jobspec or its submission forgives; what it left in `artifacts/` goes with its directory.
     fn try_again(
         &self,
         spec: &Jobspec,
@@ -101,9 +106,10 @@ impl Running<'_> {
         outcome: Option<&Outcome>,
         cancel: &CancellationToken,
     ) -> Option<Ending> {
-        let (retry, reason) = (spec.retry.as_ref()?, verdict.reason?);
+        let (retry, reason) = (self.retry_of(spec)?, verdict.reason?);
         let tries = u32::try_from(self.claim.tries).unwrap_or(u32::MAX);
-        let again = verdict.status == Status::Failed && retry.on.contains(&reason) && tries < retry.max;
+        let most = self.claim.max_retries.map_or(retry.max, |most| u32::try_from(most).unwrap_or_default());
+        let again = verdict.status == Status::Failed && retry.on.contains(&reason) && tries < most;
         if !again || cancel.is_cancelled() {
             return None;
         }

@@ -133,6 +133,7 @@ mod tests {
             name: "x".into(),
             parameters: Ok(Default::default()),
             tries: 0,
+            max_retries: None,
             last_chance: false,
             started_ms: 0,
             created_ms: 0,

@@ -69,9 +69,44 @@ impl About {
         }
     }
 
+    /// The parameters, by name; those of types that are not known here are left out.
+    pub fn declared(&self) -> Vec<Declared> {
+        let required = |name: &str| {
+            self.parameters["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name))
+        };
+        let properties = self.parameters["properties"].as_object();
+        let declared = properties.into_iter().flatten().filter_map(|(name, schema)| {
+            Some(Declared { name: name.clone(), kind: kind(schema)?, required: required(name) })
+        });
+        declared.collect()
+    }
+
     /// How long a job may wait for its first start.
     pub fn queue_timeout(&self) -> Option<Duration> {
         self.queue_timeout_ms.map(Duration::from_millis)
+    }
+}
+
+/// A parameter as others know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: ParameterType,
+    /// Whether a value must be given.
+    pub required: bool,
+}
+
+fn kind(schema: &Value) -> Option<ParameterType> {
+    let words = |values: &Vec<Value>| values.iter().filter_map(|value| Some(value.as_str()?.to_owned())).collect();
+    match (schema["type"].as_str()?, schema["enum"].as_array()) {
+        ("string", Some(values)) => Some(ParameterType::Enum(words(values))),
+        ("string", None) => Some(ParameterType::String),
+        ("integer", _) => Some(ParameterType::Int),
+        ("number", _) => Some(ParameterType::Float),
+        ("boolean", _) => Some(ParameterType::Bool),
+        _ => None,
     }
 }
 
@@ -125,6 +160,16 @@ mod tests {
         assert_eq!(about.parameters["properties"]["n"], json!({ "type": "integer", "default": 5 }));
         assert_eq!(about.parameters["properties"]["mode"]["default"], json!("1"));
         assert_eq!(about.parameters["required"], json!(["text"]));
+        let declared = |name: &str, kind, required| Declared { name: name.into(), kind, required };
+        let words = ParameterType::Enum(vec!["1".into(), "2".into()]);
+        assert_eq!(
+            about.declared(),
+            [
+                declared("mode", words, false),
+                declared("n", ParameterType::Int, false),
+                declared("text", ParameterType::String, true)
+            ]
+        );
         let text = serde_json::to_string(&about).unwrap();
         assert_eq!(serde_json::from_str::<About>(&text).unwrap(), about);
         // What an older or newer worker says, as far as it goes.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::domain::duration::age::{self, Age};
 use crate::domain::duration::{self, GoDuration};
-use crate::domain::job::{DEFAULT_PRIORITY, Reason};
+use crate::domain::job::DEFAULT_PRIORITY;
 use crate::domain::labels;
 
 /// How a job runs.
@@ -114,14 +114,11 @@ pub(super) struct Retry {
 }
 
 fn default_backoff() -> Duration {
-    Duration::from_secs(10)
+    super::Retry::default().backoff
 }
 
 fn default_on() -> Vec<String> {
-    let own = [Reason::ExitCode, Reason::Signal, Reason::Timeout];
-    let systems = [Reason::ExecutorError, Reason::Preempted, Reason::NodeLost];
-    let reasons: Vec<_> = own.into_iter().chain(systems).collect();
-    reasons.into_iter().map(|reason| reason.as_str().to_owned()).collect()
+    super::Retry::default().on.into_iter().map(|reason| reason.as_str().to_owned()).collect()
 }
 
 // For the schema alone, as TypeName.

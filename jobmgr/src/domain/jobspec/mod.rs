@@ -17,7 +17,8 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-pub use about::About;
+pub use about::{About, Declared};
+pub use names::variables_of;
 pub use retry::Retry;
 
 /// The executor of a jobspec that names none.

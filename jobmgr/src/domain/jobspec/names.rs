@@ -65,6 +65,13 @@ pub(super) fn of_parameters(names: &[&str]) -> Result<Vec<Vec<String>>, (usize, 
     Ok(variables.collect())
 }
 
+/// The variables that a parameter of this name may become: the exact one, and the readable one where that differs.
+pub fn variables_of(name: &str) -> Vec<String> {
+    let exact = exact_variable(name);
+    let readable = readable(&exact);
+    if readable == exact { vec![exact] } else { vec![exact, readable] }
+}
+
 fn parameter(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("a parameter's name must not be empty".to_owned());

@@ -31,6 +31,15 @@ pub struct Retry {
     pub on: Vec<Reason>,
 }
 
+impl Default for Retry {
+    /// For a job of which only its submission says that it is tried again, and for what a jobspec leaves out.
+    fn default() -> Self {
+        let own = [Reason::ExitCode, Reason::Signal, Reason::Timeout];
+        let systems = [Reason::ExecutorError, Reason::Preempted, Reason::NodeLost];
+        Self { max: 0, backoff: Duration::from_secs(10), on: own.into_iter().chain(systems).collect() }
+    }
+}
+
 impl Retry {
     /// The pause before another run, when the job was run again `tries` times already: twice as long each time, up to
     /// an hour, or `backoff` where that is longer. Of that a random part between the half and the whole, so that jobs

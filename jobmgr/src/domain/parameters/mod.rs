@@ -7,6 +7,9 @@ use super::jobspec::{Jobspec, Parameter, ParameterType};
 
 #[cfg(test)]
 mod tests;
+mod typed;
+
+pub use typed::{Texts, Wrong, check, unknown};
 
 /// How many bytes `NAME=VALUE` and the NUL after it may have: Linux's execve takes no more (MAX_ARG_STRLEN).
 pub const MAX_VARIABLE: usize = 131_072;

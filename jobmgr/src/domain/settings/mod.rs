@@ -20,7 +20,7 @@ mod shape;
 mod tests;
 
 pub use mistake::{Mistake, Place, in_our_words};
-pub use shape::{Kind, unknown};
+pub use shape::{Kind, nearest, unknown};
 
 /// Reads `text` as a `T`.
 ///

@@ -100,7 +100,7 @@ pub(super) fn property<'s>(properties: &[(&'s str, &'s Value)], key: &str) -> Op
 }
 
 /// The name that is nearest to `key`, if one is near enough to have been meant.
-pub(super) fn nearest<'s>(key: &str, names: impl Iterator<Item = &'s str>) -> Option<&'s str> {
+pub fn nearest<'s>(key: &str, names: impl Iterator<Item = &'s str>) -> Option<&'s str> {
     let key = key.to_ascii_lowercase();
     let distance = |name: &str| strsim::damerau_levenshtein(&key, &name.to_ascii_lowercase());
     let (distance, name) = names.map(|name| (distance(name), name)).min()?;

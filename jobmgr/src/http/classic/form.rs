@@ -2,31 +2,16 @@
 //! body wins; a body of another type is not read.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
-use poem::http::header::{CONTENT_LENGTH, EXPECT};
+use bytes::Bytes;
 use poem::web::Multipart;
 use poem::{Body, FromRequest, Request, RequestBody};
 
-use super::super::query;
+use super::super::body::Unreadable;
+use super::super::{body, query};
 
 /// The largest body in bytes.
 const MAX: u64 = 4 << 20;
-/// How much of a larger body is read and thrown away, so that a client that sends before it reads gets its answer.
-const MAX_SKIPPED: u64 = 64 << 20;
-/// For how long.
-const MAX_SKIPPING: Duration = Duration::from_secs(10);
-
-/// Why a body could not be read.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It is larger than 4 MiB.
-    TooLarge,
-    /// The client went away or stopped sending.
-    Incomplete,
-}
 
 /// The fields that have a meaning; absent ones are empty.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,8 +30,7 @@ impl Fields {
         let mut fields = Fields::default();
         let kind = kind(request);
         if kind != Kind::Other {
-            let body = body.take().map_err(|_| Unreadable::Incomplete)?;
-            let body = read_capped(request, body).await?;
+            let body = body::read(request, body, MAX).await?;
             match kind {
                 Kind::Urlencoded => fields.add_pairs(&body),
                 _ => fields.add_parts(request, body).await,
@@ -100,51 +84,10 @@ enum Kind {
 }
 
 fn kind(request: &Request) -> Kind {
-    let kind = request.content_type().unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        Kind::Urlencoded
-    } else if kind.eq_ignore_ascii_case("multipart/form-data") {
-        Kind::Multipart
-    } else {
-        Kind::Other
-    }
-}
-
-async fn read_capped(request: &Request, body: Body) -> Result<Bytes, Unreadable> {
-    let announced = request.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX) && request.headers().contains_key(EXPECT) {
-        // This client waits to be asked for its body; it is not.
-        return Err(Unreadable::TooLarge);
-    }
-    let mut stream = std::pin::pin!(body.into_bytes_stream());
-    let Some(first) = stream.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|_| Unreadable::Incomplete)?;
-    if announced == Some(first.len() as u64) {
-        // Nearly every form arrives in one piece.
-        return Ok(first);
-    }
-    let mut whole = BytesMut::from(first);
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|_| Unreadable::Incomplete)?;
-        if (whole.len() + piece.len()) as u64 > MAX {
-            drop(whole);
-            // Whether it ends or is given up, the answer is the same.
-            let _ = tokio::time::timeout(MAX_SKIPPING, skip(stream)).await;
-            return Err(Unreadable::TooLarge);
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.freeze())
-}
-
-async fn skip(mut stream: impl Stream<Item = std::io::Result<Bytes>> + Unpin) {
-    let mut skipped = 0;
-    while let Some(Ok(piece)) = stream.next().await {
-        skipped += piece.len() as u64;
-        if skipped > MAX_SKIPPED {
-            return;
-        }
+    match body::content_type(request).as_str() {
+        "application/x-www-form-urlencoded" => Kind::Urlencoded,
+        "multipart/form-data" => Kind::Multipart,
+        _ => Kind::Other,
     }
 }
 

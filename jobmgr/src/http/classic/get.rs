@@ -25,7 +25,7 @@ impl Get {
     ///
     /// Says how a job is doing and, once it has ended, what it printed and which files it left. Ask again until its
     /// `status` is `completed` or `failed`.
-    #[oai(path = "/jobs/get", method = "get", operation_id = "getJob", tag = "Tag::Jobs")]
+    #[oai(path = "/jobs/get", method = "get", operation_id = "pollJob", tag = "Tag::Jobs")]
     async fn get(
         &self,
         /// The job's id, as `POST /jobs/start` gave it.
@@ -126,7 +126,7 @@ struct JobAnswer {
 
 /// A job. Times are Unix seconds.
 #[derive(Object, Serialize)]
-#[oai(rename = "Job")]
+#[oai(rename = "ClassicJob")]
 struct JobInfo {
     /// Its number.
     id: JobId,
@@ -172,7 +172,7 @@ impl From<Job> for JobInfo {
 
 /// A file that a job left.
 #[derive(Object, Serialize)]
-#[oai(rename = "Artifact")]
+#[oai(rename = "ClassicArtifact")]
 struct ArtifactInfo {
     /// Its number, for `GET /artifacts/download`.
     id: i64,
@@ -276,6 +276,11 @@ mod tests {
             name: "a".into(),
             parameters: Parameters::new(),
             user_id: 1,
+            labels: Default::default(),
+            max_retries: None,
+            retry_of: None,
+            key: None,
+            run_after_ms: 0,
             attempt: 1,
             created_ms: 1999,
             started_ms: Some(2999),

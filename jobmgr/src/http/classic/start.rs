@@ -10,14 +10,14 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 use serde::Serialize;
 
 use super::super::Api;
+use super::super::body::Unreadable;
 use super::super::docs::Tag;
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
-use super::form::{Fields, Unreadable};
+use super::form::Fields;
 use super::parameters;
-use crate::domain::job::{JobId, NewJob};
+use crate::domain::job::JobId;
+use crate::domain::submission::NewJob;
 
-/// Whose jobs these are, until there is somebody to ask.
-const USER: i64 = 1;
 /// The longest name in characters: as long as a database keys it.
 const MAX_NAME: usize = 255;
 
@@ -66,7 +66,7 @@ impl Start {
         }
         let about = self.api.abouts.of(&name).await;
         let priority = fields.priority.as_deref().and_then(priority).unwrap_or(about.priority);
-        Ok(NewJob { name, parameters, priority, user_id: USER, queue_timeout: about.queue_timeout() })
+        Ok(NewJob { name, parameters, priority, queue_timeout: about.queue_timeout(), ..NewJob::default() })
     }
 }
 

@@ -1,21 +1,31 @@
 //! The API beside the original's endpoints: JSON in camelCase, errors as problems (RFC 9457), a file per operation.
 
-/// What became of each run of a job.
-mod attempts;
-/// The end of a job, on request.
-mod cancel;
-/// What a job wrote.
-mod logs;
+/// The problems that an operation may have.
+mod failed;
+/// A job as it is shown.
+mod job;
+/// Jobs: submitting, looking, ending.
+mod jobs;
+/// What may be submitted.
+mod jobspecs;
+/// Bodies that are JSON.
+mod json;
 /// What is in a path or a query, and what is wrong with it.
 mod parameter;
 /// Why a request was not served.
 mod problem;
+/// How much there is to do.
+mod stats;
+/// What a client submits.
+mod submission;
 /// Times as text.
 mod time;
+/// What may be in a query.
+mod values;
 /// Who serves this database.
 mod workers;
 
-pub use attempts::Attempts;
-pub use cancel::Cancel;
-pub use logs::Logs;
+pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
+pub use jobspecs::Jobspecs;
+pub use stats::Stats;
 pub use workers::Workers;

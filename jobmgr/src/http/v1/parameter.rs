@@ -6,8 +6,8 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::super::query;
 use super::problem::FieldError;
+use super::values::number;
 use crate::domain::job::JobId;
-use crate::store::Stream;
 
 /// A job's id in the path; `None`: no job has such an id. poem-openapi takes what has this name for a part of the path.
 pub struct Path(pub Option<JobId>);
@@ -36,12 +36,6 @@ impl<'a> ApiExtractor<'a> for Path {
     }
 }
 
-/// Decimal digits, from 1.
-fn number(text: &str) -> Option<i64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| digits && *number > 0)
-}
-
 /// What a parameter in the query may be.
 pub trait FromQuery: Sized {
     /// What would be right, in words.
@@ -52,48 +46,6 @@ pub trait FromQuery: Sized {
 
     /// Reads it.
     fn read(text: &str) -> Option<Self>;
-}
-
-impl FromQuery for bool {
-    const RIGHT: &'static str = "use true or false";
-
-    fn schema() -> MetaSchema {
-        MetaSchema { default: Some(false.into()), ..MetaSchema::new("boolean") }
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl FromQuery for i64 {
-    const RIGHT: &'static str = "use a number from 1";
-
-    fn schema() -> MetaSchema {
-        MetaSchema { minimum: Some(1.0), ..MetaSchema::new_with_format("integer", "int64") }
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        number(text)
-    }
-}
-
-impl FromQuery for Stream {
-    const RIGHT: &'static str = "use stdout, stderr or executor";
-
-    fn schema() -> MetaSchema {
-        let words = vec!["stdout".into(), "stderr".into(), "executor".into()];
-        MetaSchema { enum_items: words, default: Some("stdout".into()), ..MetaSchema::new("string") }
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        match text {
-            "stdout" => Some(Stream::Stdout),
-            "stderr" => Some(Stream::Stderr),
-            "executor" => Some(Stream::Executor),
-            _ => None,
-        }
-    }
 }
 
 /// A parameter in the query that may be left out; given twice, the first one counts.

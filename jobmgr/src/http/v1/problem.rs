@@ -10,18 +10,31 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
 use crate::domain::job::{JobId, Status};
+use crate::store::StoreError;
 
 /// A word for programs; it stays the same while texts may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
+    /// The body is no JSON.
+    InvalidJson,
     /// There is no such thing.
     NotFound,
-    /// Parameters can't be read; `errors` names each of them.
-    InvalidParameters,
-    /// The state of the job does not allow it.
+    /// No jobspec has this name.
+    UnknownJob,
+    /// The body did not arrive as a whole.
+    Incomplete,
+    /// It can't be done as things are: the job has ended, or the idempotency key is that of something else.
     Conflict,
+    /// The body is larger than it may be.
+    TooLarge,
+    /// The body has another type than it must have.
+    UnsupportedMediaType,
+    /// Fields or parameters can't be read; `errors` names each of them.
+    InvalidParameters,
+    /// The jobspec of this name can't be read; `detail` says why.
+    InvalidJobspec,
     /// It was there, and is no longer kept.
     Gone,
     /// Bytes that are not there were asked for.
@@ -31,23 +44,56 @@ pub enum Code {
 }
 
 impl Code {
-    /// The status that it comes with, and that in words.
-    fn status(self) -> (u16, &'static str) {
+    /// The status that it comes with.
+    pub fn status(self) -> u16 {
+        self.answer().0
+    }
+
+    /// What the document says of the status.
+    pub fn description(self) -> &'static str {
+        match self.status() {
+            400 => "The body is no JSON: `invalid_json`.",
+            404 => "There is no such thing: `not_found`, or `unknown_job`: no jobspec has this name.",
+            408 => "The body did not arrive as a whole: `incomplete`.",
+            409 => "It can't be done as things are: `conflict`.",
+            410 => "It was there, and is no longer kept: `gone`.",
+            413 => "The body is larger than it may be: `too_large`.",
+            415 => "The body has another type than it must have: `unsupported_media_type`.",
+            416 => "Bytes that are not there were asked for: `range_not_satisfiable`.",
+            422 => {
+                "What is asked for can't be: `invalid_parameters`, where `errors` names all that is wrong, or \
+                 `invalid_jobspec`: the jobspec can't be read."
+            }
+            _ => "The database or the store is not available: `unavailable`. Try again.",
+        }
+    }
+
+    /// Its status, and that in words.
+    fn answer(self) -> (u16, &'static str) {
         match self {
-            Code::NotFound => (404, "Not Found"),
+            Code::InvalidJson => (400, "Bad Request"),
+            Code::NotFound | Code::UnknownJob => (404, "Not Found"),
+            Code::Incomplete => (408, "Request Timeout"),
             Code::Conflict => (409, "Conflict"),
             Code::Gone => (410, "Gone"),
             Code::RangeNotSatisfiable => (416, "Range Not Satisfiable"),
-            Code::InvalidParameters => (422, "Unprocessable Content"),
+            Code::TooLarge => (413, "Content Too Large"),
+            Code::UnsupportedMediaType => (415, "Unsupported Media Type"),
+            Code::InvalidParameters | Code::InvalidJobspec => (422, "Unprocessable Content"),
             Code::Unavailable => (503, "Service Unavailable"),
         }
     }
 }
 
+/// Of so many mistakes `detail` tells.
+const IN_DETAIL: usize = 20;
+/// Of so many `errors` tells.
+const IN_ERRORS: usize = 1000;
+
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Object, Serialize)]
 pub struct FieldError {
-    /// The name of the parameter.
+    /// The name of the parameter, or where in the body the field is: `parameters.message`.
     pub field: String,
     /// What would be right.
     pub message: String,
@@ -83,7 +129,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of this kind, in words.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (status, title) = code.status();
+        let (status, title) = code.answer();
         Self {
             kind: "about:blank".into(),
             title: title.into(),
@@ -101,21 +147,72 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
+    /// No jobspec has this name.
+    pub fn no_jobspec(name: &str) -> Self {
+        let shown: String = name.chars().take(80).collect();
+        let detail = format!("no jobspec has the name {shown:?}; GET /v1/jobspecs lists those that there are");
+        Self::new(Code::UnknownJob, detail)
+    }
+
     /// The job has ended before.
     pub fn ended(id: JobId, status: Status) -> Self {
         let problem = Self::new(Code::Conflict, format!("job {id} has ended before: it is {status}"));
         Self { job_status: Some(status.as_str().into()), ..problem }
     }
 
+    /// The job has not ended yet.
+    pub fn not_ended(id: JobId, status: Status) -> Self {
+        let detail = format!("job {id} has not ended: it is {status}; cancel it first");
+        Self { job_status: Some(status.as_str().into()), ..Self::new(Code::Conflict, detail) }
+    }
+
     /// What can't be read of a request.
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
-        let lines: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
-        Self { errors: Some(errors), ..Self::new(Code::InvalidParameters, lines.join("; ")) }
+    pub fn invalid(mut errors: Vec<FieldError>) -> Self {
+        let line = |error: &FieldError| format!("{}: {}", error.field, error.message);
+        let mut detail = errors.iter().take(IN_DETAIL).map(line).collect::<Vec<_>>().join("; ");
+        if let Some(more) = errors.len().checked_sub(IN_DETAIL).filter(|more| *more > 0) {
+            detail.push_str(&format!("; and {more} more"));
+        }
+        errors.truncate(IN_ERRORS);
+        Self { errors: Some(errors), ..Self::new(Code::InvalidParameters, detail) }
+    }
+
+    /// What was submitted before under the same key is something else.
+    pub fn other_submission(id: JobId) -> Self {
+        let detail = "this Idempotency-Key came before with something else, of which that job came";
+        Self::new(Code::Conflict, format!("{detail}: {id}"))
+    }
+
+    /// What is wrong; what is no field's mistake is that of `field`.
+    pub fn into_errors(self, field: &str) -> Vec<FieldError> {
+        self.errors.unwrap_or_else(|| vec![FieldError { field: field.to_owned(), message: self.detail }])
+    }
+
+    /// The same with more that is wrong with the request.
+    pub fn with(self, mut errors: Vec<FieldError>) -> Self {
+        match self.errors {
+            Some(own) => {
+                errors.extend(own);
+                Self::invalid(errors)
+            }
+            None => self,
+        }
+    }
+
+    /// The database failed in a way that the log tells.
+    pub fn failed(error: &StoreError) -> Self {
+        tracing::error!(%error, "a request could not be served");
+        Self::unavailable()
     }
 
     /// The database or the store failed; the log says how.
     pub fn unavailable() -> Self {
         Self::new(Code::Unavailable, "the database or the store is not available; try again")
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        self.status
     }
 
     /// What it is.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jobmgr::blobs::Blobs;
 use jobmgr::config;
-use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, NewJob, Parameters, Reason, Status};
+use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters, Reason, Status};
+use jobmgr::domain::submission::NewJob;
 use jobmgr::http::{self, Abouts, Api};
 use jobmgr::jobspecs::Jobspecs;
 use jobmgr::store::{Claiming, Store};

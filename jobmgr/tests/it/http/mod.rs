@@ -5,4 +5,5 @@ mod client;
 mod jobs;
 mod limits;
 mod server;
+mod submissions;
 mod v1;

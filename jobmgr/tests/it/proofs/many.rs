@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jobmgr::domain::job::{Ended, Finish, JobId, Log, NewJob, Status};
+use jobmgr::domain::job::{Ended, Finish, JobId, Log, Status};
+use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Claiming, Store};
 use serde_json::json;
 
@@ -73,8 +74,7 @@ async fn submit(store: &Store, jobs: u32) -> BTreeMap<JobId, i64> {
     let submitting = (0..jobs).map(|_| {
         let store = store.clone();
         let priority = fastrand::i64(0..10);
-        let job =
-            NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, ..NewJob::default() };
+        let job = NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, ..NewJob::default() };
         tokio::spawn(async move { (store.submit(job).await.expect("no error reaches anyone"), priority) })
     });
     let mut priorities = BTreeMap::new();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobmgr::config::Database;
-use jobmgr::domain::job::{Claim, NewJob, Reason, Status};
+use jobmgr::domain::job::{Claim, Reason, Status};
+use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Cancel, Claiming, Scope, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};

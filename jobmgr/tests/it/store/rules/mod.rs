@@ -4,14 +4,16 @@ mod elsewhere;
 mod keep;
 mod moves;
 mod several;
+mod submissions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobmgr::domain::job::{
-    Artifact, AttemptEnding, Claim, Ended, Failure, Finish, Log, LogBody, NewJob, Progress, Reason, Skipped, Status,
+    Artifact, AttemptEnding, Claim, Ended, Failure, Finish, Log, LogBody, Progress, Reason, Skipped, Status,
 };
+use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Chunk, Claiming, Held, Store, Stream};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -82,6 +84,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     several::all(&fresh).await;
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
+    submissions::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use poem::Body;
 use poem::http::HeaderMap;
 
-use super::super::super::range::{Wanted, wanted};
-use super::super::problem::{Code, Problem};
+use super::super::super::super::range::{Wanted, wanted};
+use super::super::super::problem::{Code, Problem};
 use super::source::Asked;
 use super::{LogsAnswer, Raw, not_there, unavailable};
 use crate::blobs::{BlobError, Blobs};

@@ -11,7 +11,7 @@ use poem::Body;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
+use super::super::super::super::Api;
 use super::source::{self, Asked, Source};
 use super::{LogsAnswer, Raw, kept, live};
 use crate::blobs::BlobError;

@@ -1,6 +1,6 @@
 //! Which output is asked for, and where it is.
 
-use super::super::problem::{Code, Problem};
+use super::super::super::problem::{Code, Problem};
 use super::unavailable;
 use crate::domain::job::{Job, JobId, Log, LogBody, Status};
 use crate::store::{Store, Stream};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
-use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
-use super::super::docs::Tag;
-use super::parameter::Path;
-use super::problem::{Problem, ProblemJson};
+use super::super::super::Api;
+use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
+use super::super::super::docs::Tag;
+use super::super::parameter::Path;
+use super::super::problem::{Problem, ProblemJson};
 use crate::domain::job::{JobId, Status};
 use crate::store::{self, StoreError};
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use poem::http::HeaderMap;
 
-use super::super::super::range::{Wanted, wanted};
-use super::super::problem::Problem;
+use super::super::super::super::range::{Wanted, wanted};
+use super::super::super::problem::Problem;
 use super::source::Asked;
 use super::{LogsAnswer, Raw, not_there, unavailable};
 use crate::domain::gap;

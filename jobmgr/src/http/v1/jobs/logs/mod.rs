@@ -9,11 +9,11 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::Api;
-use super::super::classic::RETRY_AFTER_SECONDS;
-use super::super::docs::Tag;
-use super::parameter::{Optional, Path};
-use super::problem::{Code, Problem, ProblemJson};
+use super::super::super::Api;
+use super::super::super::classic::RETRY_AFTER_SECONDS;
+use super::super::super::docs::Tag;
+use super::super::parameter::{Optional, Path};
+use super::super::problem::{Code, Problem, ProblemJson};
 use crate::store::Stream;
 
 /// Bytes as they come, until the job ends.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::super::Api;
-use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
-use super::super::docs::Tag;
-use super::parameter::Path;
-use super::problem::{Problem, ProblemJson};
-use super::time::rfc3339;
+use super::super::super::Api;
+use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
+use super::super::super::docs::Tag;
+use super::super::parameter::Path;
+use super::super::problem::{Problem, ProblemJson};
+use super::super::time::rfc3339;
 use crate::domain::job::{Attempt, Job, JobId, Reason, Status};
 use crate::store::StoreError;
 

@@ -1,0 +1,30 @@
+//! Jobs: submitting, looking, ending.
+
+/// What became of each run of a job.
+mod attempts;
+/// Many submissions at once.
+mod batch;
+/// The end of a job, on request.
+mod cancel;
+/// All jobs: a new one, and pages of them.
+mod collection;
+/// What a job wrote.
+mod logs;
+/// Looking at jobs, running one again, removing one.
+mod look;
+/// What submissions come in.
+mod request;
+/// A job by the name of its jobspec.
+mod run;
+/// A new job.
+mod submit;
+/// Until a job has ended.
+mod wait;
+
+pub use attempts::Attempts;
+pub use batch::Batch;
+pub use cancel::Cancel;
+pub use collection::Collection;
+pub use logs::Logs;
+pub use look::Jobs;
+pub use run::Run;

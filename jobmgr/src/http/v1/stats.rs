@@ -1,0 +1,82 @@
+//! How much there is to do.
+
+use std::sync::Arc;
+
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+
+use super::super::Api;
+use super::super::classic::Compact;
+use super::super::docs::Tag;
+use super::failed::{Causes, Failed};
+use super::problem::{Code, Problem};
+use crate::domain::job::Status;
+use crate::store::Counts;
+
+/// `GET /v1/stats`
+pub struct Stats {
+    /// What it answers from.
+    pub api: Arc<Api>,
+}
+
+/// What may go wrong.
+struct OfStats;
+
+impl Causes for OfStats {
+    const CODES: &'static [Code] = &[Code::Unavailable];
+}
+
+#[OpenApi]
+impl Stats {
+    /// Count jobs
+    ///
+    /// How many jobs there are by status, and how long the oldest that could start has been waiting.
+    #[oai(path = "/v1/stats", method = "get", operation_id = "getStats", tag = "Tag::Server")]
+    async fn stats(&self) -> Result<StatsAnswer, Failed<OfStats>> {
+        let counts = self.api.store.counts().await.map_err(|error| Problem::failed(&error))?;
+        Ok(StatsAnswer::Stats(Compact(counts.into())))
+    }
+}
+
+/// How many jobs there are.
+#[derive(Object, Serialize)]
+#[oai(rename = "Stats", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+struct StatsInfo {
+    /// They wait.
+    queued: u64,
+    /// They run.
+    started: u64,
+    /// They ended well.
+    completed: u64,
+    /// They ended badly.
+    failed: u64,
+    /// They were ended on request.
+    canceled: u64,
+    /// How long the oldest job that could start waits, in milliseconds; null: none does.
+    #[oai(nullable)]
+    oldest_queued_ms: Option<u64>,
+}
+
+impl From<Counts> for StatsInfo {
+    fn from(counts: Counts) -> Self {
+        let of = |status: Status| {
+            counts.by_status.iter().find(|(counted, _)| *counted == status).map_or(0, |(_, count)| *count)
+        };
+        Self {
+            queued: of(Status::Queued),
+            started: of(Status::Started),
+            completed: of(Status::Completed),
+            failed: of(Status::Failed),
+            canceled: of(Status::Canceled),
+            oldest_queued_ms: counts.oldest_queued_ms,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum StatsAnswer {
+    /// The counts.
+    #[oai(status = 200)]
+    Stats(Compact<StatsInfo>),
+}

@@ -1,0 +1,132 @@
+//! Pages of jobs, the newest first, and how many there are.
+
+use sqlx::any::AnyArguments;
+use sqlx::{Arguments, Row};
+
+use super::dialect::{Dialect, Text};
+use super::read::{LISTED, listed};
+use super::{Store, StoreError};
+use crate::domain::job::{Job, JobId, Status};
+
+/// Which jobs are asked for: those of which all that is given is true.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asked {
+    /// Where they stand.
+    pub status: Option<Status>,
+    /// The name of their jobspec.
+    pub name: Option<String>,
+    /// Whose they are.
+    pub user_id: Option<i64>,
+    /// Labels that they have.
+    pub labels: Vec<(String, String)>,
+    /// They were submitted after this, in Unix milliseconds.
+    pub created_after_ms: Option<i64>,
+    /// They were submitted before this, in Unix milliseconds.
+    pub created_before_ms: Option<i64>,
+    /// Their ids are lower.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// How many jobs there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By where they stand; a status that no job has may be left out.
+    pub by_status: Vec<(Status, u64)>,
+    /// How long the oldest job that could start waits, in milliseconds.
+    pub oldest_queued_ms: Option<u64>,
+}
+
+/// The statements of this file that are always the same.
+pub(super) struct Texts {
+    count: Text,
+    oldest: Text,
+}
+
+impl Texts {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            count: dialect.text("select status, count(*) from jobs group by status"),
+            oldest: dialect.text(
+                "select {now} - min(case when run_after > created_at then run_after else created_at end) from jobs \
+                 where status = 'queued' and run_after <= {now}",
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// The newest of the jobs that are asked for, the newest first, without what they left.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(&self, asked: Asked) -> Result<Vec<Job>, StoreError> {
+        self.read(move |connection, statements| {
+            let asked = asked.clone();
+            Box::pin(async move {
+                let (template, values) = query(&asked)?;
+                let text = statements.dialect.text(&template);
+                let rows = statements.query_with(&text, values).fetch_all(connection).await?;
+                rows.iter().map(|row| listed(row, row.try_get("id")?)).collect()
+            })
+        })
+        .await
+    }
+
+    /// How many jobs there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.read(|connection, statements| {
+            Box::pin(async move {
+                let mut by_status = Vec::new();
+                for row in statements.query(&statements.list.count).fetch_all(&mut *connection).await? {
+                    let (word, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+                    by_status
+                        .extend(Status::from_word(&word).map(|status| (status, u64::try_from(count).unwrap_or(0))));
+                }
+                let oldest = statements.query(&statements.list.oldest).fetch_one(connection).await?;
+                let oldest: Option<i64> = oldest.try_get(0)?;
+                Ok(Counts { by_status, oldest_queued_ms: oldest.map(|age| u64::try_from(age).unwrap_or(0)) })
+            })
+        })
+        .await
+    }
+}
+
+/// A statement of what is asked for, and its values. Only words of our own are in its text.
+fn query(asked: &Asked) -> Result<(String, AnyArguments), sqlx::Error> {
+    let mut values = AnyArguments::default();
+    let mut holds = Vec::new();
+    if let Some(status) = asked.status {
+        // In words, not bound: an index has ended jobs alone.
+        let ended = if status.is_terminal() { " and finished_at is not null" } else { "" };
+        holds.push(format!("status = '{status}'{ended}"));
+    }
+    let mut bound = |hold: &str| holds.push(hold.to_owned());
+    if let Some(name) = &asked.name {
+        bound("name = ?");
+        values.add(name.clone()).map_err(sqlx::Error::Encode)?;
+    }
+    for (hold, value) in [
+        ("user_id = ?", asked.user_id),
+        ("created_at > ?", asked.created_after_ms),
+        ("created_at < ?", asked.created_before_ms),
+        ("id < ?", asked.before),
+    ] {
+        if let Some(value) = value {
+            bound(hold);
+            values.add(value).map_err(sqlx::Error::Encode)?;
+        }
+    }
+    for (name, value) in &asked.labels {
+        bound("id in (select job_id from labels where labels.name = ? and labels.value = ?)");
+        values.add(name.clone()).map_err(sqlx::Error::Encode)?;
+        values.add(value.clone()).map_err(sqlx::Error::Encode)?;
+    }
+    values.add(i64::from(asked.limit)).map_err(sqlx::Error::Encode)?;
+    let holds = if holds.is_empty() { String::new() } else { format!(" where {}", holds.join(" and ")) };
+    Ok((format!("select {LISTED} from jobs{holds} order by id desc limit ?"), values))
+}
