@@ -9,6 +9,7 @@ use poem_openapi::types::{Example, Type};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
+use super::job::StatusWord;
 use crate::domain::job::{JobId, Status};
 use crate::store::StoreError;
 
@@ -116,10 +117,10 @@ pub struct Problem {
     detail: String,
     // No doc comment: the reference would become an `allOf` of the reference and the comment.
     code: Code,
-    /// Where the job stands, if that is what is in the way.
+    // Where the job stands, if that is what is in the way; no doc comment, as above.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    job_status: Option<String>,
+    job_status: Option<StatusWord>,
     /// All that is wrong with the request.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,13 +158,13 @@ impl Problem {
     /// The job has ended before.
     pub fn ended(id: JobId, status: Status) -> Self {
         let problem = Self::new(Code::Conflict, format!("job {id} has ended before: it is {status}"));
-        Self { job_status: Some(status.as_str().into()), ..problem }
+        Self { job_status: Some(status.into()), ..problem }
     }
 
     /// The job has not ended yet.
     pub fn not_ended(id: JobId, status: Status) -> Self {
         let detail = format!("job {id} has not ended: it is {status}; cancel it first");
-        Self { job_status: Some(status.as_str().into()), ..Self::new(Code::Conflict, detail) }
+        Self { job_status: Some(status.into()), ..Self::new(Code::Conflict, detail) }
     }
 
     /// What can't be read of a request.
