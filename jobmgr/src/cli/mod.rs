@@ -89,7 +89,7 @@ enum Command {
     /// Knows the options of the executors that config.toml in the working directory names.
     Schema(schema::SchemaOf),
     /// Print the OpenAPI document of the HTTP API
-    Openapi,
+    Openapi(openapi::Openapi),
     /// Run a job's command where jobs run elsewhere, and upload what it leaves; for scripts of clusters and containers
     ///
     /// The command finds a folder for artifacts in JOBMGR_ARTIFACTS_DIR and a file for a structured result in
@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(what) if plugin::is_alone(&what) => plugin::alone(what),
         Command::Plugin(what) => within(arguments.log_format, "error", plugin::plugin(what)),
         Command::Wrap(what) => wrap::wrap(what),
-        Command::Openapi => openapi::print(),
+        Command::Openapi(which) => openapi::print(which),
         Command::Serve(how) => within(arguments.log_format, "info", serve::serve(how)),
         Command::Worker => within(arguments.log_format, "info", worker::worker()),
         Command::Run(what) => within(arguments.log_format, "error", run::run(what)),

@@ -1,17 +1,22 @@
 //! The OpenAPI document and the page that shows it.
 
-use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::endpoint::{BoxEndpoint, make};
 use poem::http::Method;
 use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use poem::{EndpointExt, Response};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 
+use tokio::sync::Mutex;
+
+use super::abouts::Abouts;
 use super::routes::Described;
+use super::typed;
+use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
 jobmgr takes jobs, queues them, runs them one by one (or a few at once) and keeps what they print and the files they \
@@ -73,31 +78,89 @@ pub fn openapi() -> String {
     service().spec() + "\n"
 }
 
+/// The same with an operation for each of these jobspecs.
+pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
+    let spec = service().spec();
+    match serde_json::from_str(&spec) {
+        Ok(mut document) => {
+            typed::add(&mut document, jobspecs);
+            format!("{document:#}\n")
+        }
+        // We have just written it.
+        Err(_) => spec + "\n",
+    }
+}
+
+/// The document and the page for the jobspecs that there are.
+struct Papers {
+    jobspecs: BTreeMap<String, About>,
+    document: Bytes,
+    page: Bytes,
+}
+
+impl Papers {
+    fn new(jobspecs: BTreeMap<String, About>) -> Self {
+        let document = openapi_with(&jobspecs);
+        let page = page_html(&document).into();
+        Self { jobspecs, document: document.into(), page }
+    }
+}
+
+/// Makes them when somebody asks, and anew when the jobspecs are others.
+struct Desk {
+    abouts: Abouts,
+    papers: Mutex<Option<Arc<Papers>>>,
+}
+
+impl Desk {
+    async fn papers(&self) -> Arc<Papers> {
+        let jobspecs = self.abouts.all().await.into_iter().filter_map(|(name, read)| Some((name, read.ok()?)));
+        let jobspecs: BTreeMap<String, About> = jobspecs.collect();
+        let mut papers = self.papers.lock().await;
+        match papers.as_ref().filter(|papers| papers.jobspecs == jobspecs) {
+            Some(papers) => Arc::clone(papers),
+            None => Arc::clone(papers.insert(Arc::new(Papers::new(jobspecs)))),
+        }
+    }
+}
+
 /// `/openapi.json` and `/docs`. The query string means nothing to either: Swagger UI gets the document in the page, and
 /// does not read `url` or `configUrl`.
-pub fn add_routes(table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-    let document = make_sync(|_| {
-        static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-        Response::builder()
-            .header(CONTENT_TYPE, "application/json")
-            .body(DOCUMENT.get_or_init(|| openapi().into()).clone())
+pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+    let desk = Arc::new(Desk { abouts: abouts.clone(), papers: Mutex::default() });
+    let writer = Arc::clone(&desk);
+    let document = make(move |_| {
+        let desk = Arc::clone(&writer);
+        async move {
+            let document = desk.papers().await.document.clone();
+            Response::builder()
+                .header(CONTENT_TYPE, "application/json")
+                .header(CACHE_CONTROL, "no-cache")
+                .body(document)
+        }
     });
-    let page = make_sync(|_| {
-        static PAGE: OnceLock<Bytes> = OnceLock::new();
-        Response::builder()
-            .header(CONTENT_TYPE, "text/html; charset=utf-8")
-            .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
-            .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .header(CACHE_CONTROL, "no-cache")
-            .body(PAGE.get_or_init(|| page_html().into()).clone())
+    let page = make(move |_| {
+        let desk = Arc::clone(&desk);
+        async move {
+            let page = desk.papers().await.page.clone();
+            Response::builder()
+                .header(CONTENT_TYPE, "text/html; charset=utf-8")
+                .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
+                .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+                .header(CACHE_CONTROL, "no-cache")
+                .body(page)
+        }
     });
     table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, document.boxed())]));
     table.insert("/docs".to_owned(), HashMap::from([(Method::GET, page.boxed())]));
 }
 
-/// poem-openapi's page has no doctype, which browsers take for a page of the last century.
-fn page_html() -> String {
-    format!("<!doctype html>{}", service().swagger_ui_html())
+/// poem-openapi's page with this document in the place of its own. It has no doctype, which browsers take for a page of
+/// the last century; and a text of a jobspec could end the page's script.
+fn page_html(document: &str) -> String {
+    let service = service();
+    let html = service.swagger_ui_html().replacen(&service.spec(), &document.replace('<', "\\u003c"), 1);
+    format!("<!doctype html>{html}")
 }
 
 #[cfg(test)]
@@ -166,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
-        let page = page_html();
+        let page = page_html(&openapi());
         assert!(page.contains("SwaggerUIBundle("));
         for tag in ["<script src", "<link ", "@import"] {
             assert!(!page.contains(tag), "{tag}");

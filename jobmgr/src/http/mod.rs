@@ -44,13 +44,15 @@ mod routes;
 mod server;
 /// Addresses that nobody but us can make, and that expire.
 mod signature;
+/// The OpenAPI document with an operation for each jobspec.
+mod typed;
 /// Files of jobs that run elsewhere, under addresses that we signed.
 mod upload;
 /// The API beside the original's.
 mod v1;
 
 pub use abouts::Abouts;
-pub use docs::openapi;
+pub use docs::{openapi, openapi_with};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]

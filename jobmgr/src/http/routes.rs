@@ -25,7 +25,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     let mut table = HashMap::new();
     content::add_routes(&api, &mut table);
     upload::add_routes(&api, &mut table);
-    docs::add_routes(&mut table);
+    docs::add_routes(&api.abouts, &mut table);
     let classic = (Start { api: api.clone() }, Get { api: api.clone() }, Download { api: api.clone() }, Home);
     let jobs = (
         Collection { api: api.clone(), closing: closing.clone() },

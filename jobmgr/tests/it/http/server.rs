@@ -98,6 +98,24 @@ async fn the_document_and_its_page_take_nothing_from_the_query() {
 }
 
 #[tokio::test]
+async fn the_document_follows_the_folder() {
+    let server = Server::start().await;
+    let file = server.api.config.jobspecs.join("x.toml");
+    let text =
+        "Command = 'x'\nDescription = '</script><script>alert(1)</script>'\n[[Parameter]]\nName = 'n'\nType = 'int'\n";
+    std::fs::write(&file, text).unwrap();
+    let document = server.get("/openapi.json").await.json();
+    assert_eq!(document["components"]["schemas"]["Run_x"]["required"], serde_json::json!(["n"]));
+    assert_eq!(document["paths"]["/v1/run/x"]["post"]["operationId"], "run_x");
+    let page = server.get("/docs").await;
+    assert!(page.text().contains("\"operationId\": \"run_x\"") && !page.text().contains("<script>alert(1)"));
+    // What can't be read is left out, and what is gone too.
+    std::fs::write(server.api.config.jobspecs.join("y.toml"), "Comand = 'x'").unwrap();
+    std::fs::remove_file(file).unwrap();
+    server.get("/openapi.json").await.assert(200, &jobmgr::http::openapi());
+}
+
+#[tokio::test]
 async fn it_stops_when_the_requests_in_flight_are_answered() {
     let server = Server::start().await;
     let mut idle = server.connect().await;

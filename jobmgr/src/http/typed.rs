@@ -1,0 +1,124 @@
+//! The OpenAPI document with an operation for each jobspec, so that generated clients and the page know its parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::jobspec::About;
+
+/// The path of the operation for any jobspec, after which the others are made.
+const ANY: &str = "/v1/run/{jobspec}";
+
+/// Adds to `document` an operation and a schema for each of these jobspecs.
+pub fn add(document: &mut Value, jobspecs: &BTreeMap<String, About>) {
+    let any = document["paths"][ANY]["post"].clone();
+    let mut taken = BTreeSet::new();
+    for (name, about) in jobspecs {
+        let word = word(name, &mut taken);
+        let schema = format!("Run_{word}");
+        document["paths"][format!("/v1/run/{}", encoded(name))] =
+            json!({ "post": operation(&any, name, &word, about) });
+        document["components"]["schemas"][schema] = about.parameters.clone();
+    }
+}
+
+fn operation(any: &Value, name: &str, word: &str, about: &About) -> Value {
+    let mut operation = any.clone();
+    let description = about.description.as_deref().unwrap_or_default();
+    operation["summary"] = json!(format!("Run {name}"));
+    operation["description"] = json!(format!(
+        "{description}{}Submits a job of the jobspec `{name}`; the body is its parameters.",
+        if description.is_empty() { "" } else { "\n\n" }
+    ));
+    operation["operationId"] = json!(format!("run_{word}"));
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.retain(|parameter| parameter["in"] != "path");
+    }
+    let mut media = json!({ "schema": { "$ref": format!("#/components/schemas/Run_{word}") } });
+    media["example"] = Value::Object(example(about));
+    operation["requestBody"]["content"]["application/json"] = media;
+    operation
+}
+
+/// A value for each parameter that must be given or has a default.
+fn example(about: &About) -> Map<String, Value> {
+    let properties = about.parameters["properties"].as_object();
+    let declared = about.declared();
+    let must = |name: &String| declared.iter().any(|declared| declared.name == *name && declared.required);
+    let values = properties.into_iter().flatten().filter_map(|(name, schema)| {
+        let usual = match schema["type"].as_str() {
+            Some("integer") => json!(1),
+            Some("number") => json!(0.5),
+            Some("boolean") => json!(true),
+            _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("text")),
+        };
+        let value = schema.get("default").cloned().or_else(|| must(name).then_some(usual))?;
+        Some((name.clone(), value))
+    });
+    values.collect()
+}
+
+/// The name as clients in any language can have it, of its own among all.
+fn word(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    // Generators change the case of letters.
+    let mut own = word.clone();
+    let mut number = 2;
+    while !taken.insert(own.to_ascii_lowercase().replace('_', "")) {
+        own = format!("{word}_{number}");
+        number += 1;
+    }
+    own
+}
+
+/// The name as a part of a path.
+fn encoded(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut path, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(byte.into()),
+            _ => write!(path, "%{byte:02X}").unwrap_or_default(),
+        }
+        path
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::jobspec::Jobspec;
+
+    fn about(text: &str) -> About {
+        About::of(&Jobspec::parse(text).unwrap())
+    }
+
+    fn document(jobspecs: &[(&str, &str)]) -> Value {
+        let jobspecs = jobspecs.iter().map(|(name, text)| ((*name).to_owned(), about(text))).collect();
+        let mut document = serde_json::from_str(&super::super::openapi()).unwrap();
+        add(&mut document, &jobspecs);
+        document
+    }
+
+    #[test]
+    fn each_jobspec_has_its_operation_and_schema() {
+        let text = "Command = 'x'\nDescription = 'Draws'\n[[Parameter]]\nName = 'n'\nType = 'int'\n\
+                    [[Parameter]]\nName = 'mode'\nType = 'enum'\nValues = ['a']\nDefault = 'a'\n\
+                    [[Parameter]]\nName = 'more'\nType = 'string'\nOptional = true\n";
+        let document = document(&[("draw-it", text), ("Draw it", "Command = 'x'"), ("é", "Command = 'x'")]);
+        let operation = &document["paths"]["/v1/run/draw-it"]["post"];
+        assert_eq!(
+            (&operation["operationId"], &operation["summary"]),
+            (&json!("run_draw_it_2"), &json!("Run draw-it"))
+        );
+        assert!(operation["description"].as_str().unwrap().starts_with("Draws\n"));
+        let media = &operation["requestBody"]["content"]["application/json"];
+        assert_eq!(media["schema"]["$ref"], "#/components/schemas/Run_draw_it_2");
+        assert_eq!(media["example"], json!({ "mode": "a", "n": 1 }));
+        let schema = &document["components"]["schemas"]["Run_draw_it_2"];
+        assert_eq!((&schema["required"], &schema["properties"]["mode"]["enum"]), (&json!(["n"]), &json!(["a"])));
+        assert!(operation["parameters"].as_array().unwrap().iter().all(|parameter| parameter["in"] != "path"));
+        assert!(document["paths"]["/v1/run/Draw%20it"]["post"].is_object());
+        assert_eq!(document["paths"]["/v1/run/%C3%A9"]["post"]["operationId"], "run__");
+        assert!(document["paths"][ANY]["post"].is_object());
+    }
+}
