@@ -1,4 +1,4 @@
-//! The bytes of an artifact, under an address that we signed: for stores that can't sign their own.
+//! The bytes of an artifact; also under an address that we signed, for stores that can't sign their own.
 
 use std::collections::HashMap;
 use std::io;
@@ -31,7 +31,10 @@ pub fn add_routes(api: &Arc<Api>, table: &mut HashMap<String, HashMap<Method, Bo
 async fn answer(api: &Api, request: &Request) -> Response {
     let Some(id) = signed_id(api, request.uri().query().unwrap_or_default()) else { return forbidden() };
     match api.store.artifact(id).await {
-        Ok(Some(artifact)) => send(api, &artifact, request.headers()).await,
+        Ok(Some(artifact)) => match send(api, &artifact, request.headers()).await {
+            Ok(response) => response,
+            Err(failure) => lost(&failure),
+        },
         Ok(None) => refused(StatusCode::GONE, ErrorCode::ArtifactMissing),
         Err(failure) => {
             tracing::error!(artifact = id, error = %failure, "can't read an artifact's row");
@@ -46,27 +49,42 @@ fn signed_id(api: &Api, encoded: &str) -> Option<i64> {
     signature::holds(api.store.signing_key(), id, &value("expires")?, &value("signature")?).then_some(id)
 }
 
-async fn send(api: &Api, artifact: &Artifact, headers: &HeaderMap) -> Response {
+/// Answers with the bytes that `headers` ask for: 200, 206, 304 or 416.
+///
+/// # Errors
+/// When they can't be read; the log says so.
+pub async fn send(api: &Api, artifact: &Artifact, headers: &HeaderMap) -> Result<Response, BlobError> {
     // Of an adopted one only its random name is known.
     let tag = if artifact.sha256.is_empty() { &artifact.uuid } else { &artifact.sha256 };
     let etag = format!("\"{tag}\"");
     let part = match wanted(headers, artifact.size, &etag) {
-        Wanted::Unchanged => return bare(StatusCode::NOT_MODIFIED, &[(header::ETAG, &etag)]),
-        Wanted::Unsatisfiable => return unsatisfiable(artifact.size),
+        Wanted::Unchanged => return Ok(bare(StatusCode::NOT_MODIFIED, &[(header::ETAG, &etag)])),
+        Wanted::Unsatisfiable => return Ok(unsatisfiable(artifact.size)),
         Wanted::Whole => None,
         Wanted::Part(part) => Some(part),
     };
-    let bytes = match api.blobs.get(&artifact.key, part.clone()).await {
-        Ok(bytes) => bytes,
-        Err(failure) => return lost(artifact, &failure),
-    };
+    let bytes = api.blobs.get(&artifact.key, part.clone()).await;
+    let bytes = bytes.inspect_err(|failure| {
+        tracing::error!(artifact = artifact.id, error = %failure, "can't read an artifact");
+    })?;
     let mut response = match part {
         Some(part) => partial(part, artifact.size),
         None => bare(StatusCode::OK, &[(header::CONTENT_LENGTH, &artifact.size.to_string())]),
     };
     describe(response.headers_mut(), artifact, &etag);
     response.set_body(Body::from_bytes_stream(bytes.map_err(io::Error::other)));
-    response
+    Ok(response)
+}
+
+/// An address at which an artifact can be had for a while without further rights: the object store's own, where that can
+/// sign, else one of ours.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn address(api: &Api, artifact: &Artifact) -> Result<String, BlobError> {
+    let disposition = disposition(&artifact.name, &artifact.mime);
+    let signed = api.blobs.signed_url(&artifact.key, signature::VALID, &artifact.mime, &disposition).await?;
+    Ok(signed.unwrap_or_else(|| signature::address(api.store.signing_key(), artifact.id)))
 }
 
 /// An artifact is a stranger's file: a browser must neither guess its type nor run it as a page of this server.
@@ -113,8 +131,7 @@ fn forbidden() -> Response {
     front::text(StatusCode::FORBIDDEN, body)
 }
 
-fn lost(artifact: &Artifact, failure: &BlobError) -> Response {
-    tracing::error!(artifact = artifact.id, error = %failure, "can't read an artifact");
+fn lost(failure: &BlobError) -> Response {
     match failure {
         BlobError::Missing(_) => refused(StatusCode::GONE, ErrorCode::ArtifactMissing),
         _ => refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalServerError),

@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers};
+use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
-pub type Described =
-    ((Start, Get, Download, Home), (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts), (Jobspecs, Workers, Stats));
+pub type Described = (
+    (Start, Get, Download, Home),
+    (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts),
+    (Jobspecs, Workers, Stats),
+);
 
 /// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
 /// long gives up when `closing`.
@@ -35,6 +38,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Cancel { api: api.clone() },
         Logs { api: api.clone(), closing },
         Attempts { api: api.clone() },
+        Artifacts { api: api.clone() },
     );
     let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
     let described: Described = (classic, jobs, server);

@@ -6,11 +6,8 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use super::super::docs::Tag;
 use super::super::query::Id;
-use super::super::{Api, signature};
+use super::super::{Api, content};
 use super::answer::{Compact, ErrorAnswer, ErrorCode, RETRY_AFTER_SECONDS};
-use crate::blobs::BlobError;
-use crate::domain::disposition::disposition;
-use crate::domain::job::Artifact;
 
 /// `GET /artifacts/download`
 pub struct Download {
@@ -43,21 +40,13 @@ impl Download {
                 return unavailable();
             }
         };
-        match self.address(&artifact).await {
+        match content::address(&self.api, &artifact).await {
             Ok(address) => DownloadAnswer::Elsewhere(address, "no-store".to_owned()),
             Err(failure) => {
                 tracing::error!(artifact = id, error = %failure, "can't sign an artifact's address");
                 unavailable()
             }
         }
-    }
-}
-
-impl Download {
-    async fn address(&self, artifact: &Artifact) -> Result<String, BlobError> {
-        let disposition = disposition(&artifact.name, &artifact.mime);
-        let signed = self.api.blobs.signed_url(&artifact.key, signature::VALID, &artifact.mime, &disposition).await?;
-        Ok(signed.unwrap_or_else(|| signature::address(self.api.store.signing_key(), artifact.id)))
     }
 }
 

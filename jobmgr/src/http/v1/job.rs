@@ -175,6 +175,8 @@ pub struct ArtifactInfo {
     sha256: String,
     /// When it was stored.
     created: String,
+    /// Where its bytes are, on this server.
+    url: String,
 }
 
 /// A file that was not taken.
@@ -266,6 +268,7 @@ impl From<Artifact> for ArtifactInfo {
             size: artifact.size,
             sha256: artifact.sha256,
             created: rfc3339(artifact.created_ms),
+            url: format!("/v1/artifacts/{}/content", artifact.id),
         }
     }
 }

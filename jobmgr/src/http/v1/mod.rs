@@ -1,5 +1,7 @@
 //! The API beside the original's endpoints: JSON in camelCase, errors as problems (RFC 9457), a file per operation.
 
+/// The files that jobs left.
+mod artifacts;
 /// The problems that an operation may have.
 mod failed;
 /// A job as it is shown.
@@ -25,6 +27,7 @@ mod values;
 /// Who serves this database.
 mod workers;
 
+pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
 pub use stats::Stats;

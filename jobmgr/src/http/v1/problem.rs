@@ -148,6 +148,12 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
+    /// Nobody has this number.
+    pub fn no_artifact(id: Option<i64>) -> Self {
+        let detail = id.map_or("an artifact's id is a number from 1".into(), |id| format!("there is no artifact {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
     /// No jobspec has this name.
     pub fn no_jobspec(name: &str) -> Self {
         let shown: String = name.chars().take(80).collect();

@@ -111,3 +111,47 @@ async fn a_file_that_is_gone() {
         reply.assert(410, "{\"status\":\"error\",\"error\":\"artifact_missing\"}\n");
     }
 }
+
+#[tokio::test]
+async fn each_has_an_address_of_its_own() {
+    let (server, _) = with_artifact("a.html", "text/html", BYTES).await;
+    let list = server.get("/v1/jobs/1/artifacts").await.json();
+    let (artifact, next) = (&list["items"][0], &list["next"]);
+    assert_eq!(
+        (artifact["name"].as_str(), artifact["jobID"].as_i64(), next.is_null()),
+        (Some("a.html"), Some(1), true)
+    );
+    let url = artifact["url"].as_str().unwrap();
+    assert_eq!(url, "/v1/artifacts/1/content");
+    let whole = server.get(url).await;
+    assert_eq!((whole.status, whole.body.as_slice(), whole.header("content-type")), (200, BYTES, "text/html"));
+    assert!(whole.header("content-disposition").starts_with("attachment"));
+    assert_eq!(whole.header("etag"), format!("\"{}\"", artifact["sha256"].as_str().unwrap()));
+    assert_part(&server.ask("GET", url, "Range: bytes=2-4\r\n").await, "bytes 2-4/10", b"234");
+    let beyond = server.ask("GET", url, "Range: bytes=10-\r\n").await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, "bytes */10"));
+    let same = format!("If-None-Match: {}\r\n", whole.header("etag"));
+    assert_eq!(server.ask("GET", url, &same).await.status, 304);
+    let head = server.ask("HEAD", url, "").await;
+    assert_eq!((head.status, head.body.len(), head.header("content-length")), (200, 0, "10"));
+    let elsewhere = server.get(&format!("{url}?redirect=true")).await;
+    assert_eq!((elsewhere.status, elsewhere.header("cache-control")), (307, "no-store"));
+    assert_eq!(server.get(elsewhere.header("location")).await.body, BYTES);
+}
+
+#[tokio::test]
+async fn problems_say_what_is_not_there() {
+    let (server, _) = with_artifact("a", "text/plain", BYTES).await;
+    let code = async |path: &str| {
+        let reply = server.get(path).await;
+        (reply.status, reply.json()["code"].as_str().unwrap().to_owned())
+    };
+    for path in ["/v1/artifacts/7/content", "/v1/artifacts/x/content", "/v1/jobs/7/artifacts"] {
+        assert_eq!(code(path).await, (404, "not_found".into()), "{path}");
+    }
+    assert_eq!(code("/v1/artifacts/1/content?redirect=maybe").await, (422, "invalid_parameters".into()));
+    let store = server.dir.path().join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    assert_eq!(code("/v1/artifacts/1/content").await, (410, "gone".into()));
+}
