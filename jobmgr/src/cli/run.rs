@@ -15,7 +15,7 @@ use super::platform::Stops;
 use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::{self, Config};
-use crate::domain::job::{Artifact, Ended, Job, NewJob, Parameters, Reason, Status};
+use crate::domain::job::{Artifact, Ended, Job, LogBody, NewJob, Parameters, Reason, Status};
 use crate::domain::jobspec::Jobspec;
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
@@ -93,8 +93,10 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     bar.finish_and_clear();
     let Some(job) = job else { return Ok(complain("stopped", 130)) };
     let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
-    for line in ended.executor_log.lines() {
-        say(stderr(), format_args!("jobmgr: executor: {line}"));
+    if let LogBody::Inline(said) = &ended.executor_log.body {
+        for line in String::from_utf8_lossy(said).lines() {
+            say(stderr(), format_args!("jobmgr: executor: {line}"));
+        }
     }
     if let Some(error) = &ended.error {
         say(stderr(), format_args!("jobmgr: {}: {error}", job.name));

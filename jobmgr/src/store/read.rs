@@ -73,7 +73,7 @@ fn ended_from(
         warnings: notes.warnings,
         artifacts,
         skipped: notes.skipped,
-        executor_log: notes.executor_log,
+        executor_log: logs::from_column(notes.executor).map_err(|why| broken("notes", why))?,
     })
 }
 

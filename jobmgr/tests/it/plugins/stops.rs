@@ -99,6 +99,20 @@ fn a_spare_that_was_stopped_wedges_no_slot() {
 }
 
 #[test]
+fn what_a_library_prints_is_there_while_its_job_runs() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("prints", "print_and_sleep", KEYS, "");
+    let server = plugged.serve();
+    let id = server.start("prints", json!({}));
+    let own = || server.client().get(&format!("/v1/jobs/{id}/logs?stream=executor")).body;
+    eventually("what it printed is there", || own() == b"printed\n");
+    assert_eq!(server.job(id)["job"]["status"], "started");
+    cancel(&server, id);
+    assert_eq!(told(&server, id).own, "printed\n", "once");
+}
+
+#[test]
 fn the_death_of_the_server_is_the_death_of_its_executors() {
     let plugged = Plugged::new("[Worker]\nConcurrency = 2");
     let Some(()) = plugged.bad("") else { return };
