@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Plugged, tell, told};
 use crate::support::libraries::of_c;
-use crate::support::processes::{children, private_memory};
+use crate::support::processes::{Signal, children, of_jobs, private_memory, runs, signal, state};
 use crate::support::server::{Server, eventually};
 
 /// Short enough that a test may wait for it.
@@ -90,7 +90,7 @@ fn a_spare_that_was_stopped_wedges_no_slot() {
     let server = plugged.serve();
     let spare = children(server.pid()).into_iter().find(|pid| plugged.runners().contains(pid));
     let spare = spare.expect("a spare is kept");
-    eventually("the spare has stopped itself", || crate::support::processes::state(spare) == Some('T'));
+    eventually("the spare has stopped itself", || state(spare) == Some('T'));
     let values: serde_json::Map<_, _> = (0..12).map(|n| (format!("p{n}"), json!(long))).collect();
     let id = server.start("stops", values.into());
     let told = told(&server, id);
@@ -110,6 +110,30 @@ fn what_a_library_prints_is_there_while_its_job_runs() {
     assert_eq!(server.job(id)["job"]["status"], "started");
     cancel(&server, id);
     assert_eq!(told(&server, id).own, "printed\n", "once");
+}
+
+#[test]
+fn a_runner_that_is_stopped_does_not_outlive_its_server() {
+    let plugged = Plugged::new("[Worker]\nConcurrency = 2");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("sigstop", "sigstop", KEYS, "");
+    plugged.home.sh("own", "echo begun; sleep 600", "");
+    let mut server = plugged.serve();
+    let id = server.start("own", json!({}));
+    said(&server, id, "begun\n");
+    let id = server.start("sigstop", json!({}));
+    said(&server, id, "stops\n");
+    let runners = children(server.pid());
+    for runner in &runners {
+        signal(*runner, Signal::STOP);
+        eventually("it is stopped", || state(*runner) == Some('T'));
+    }
+    assert!(runners.len() >= 2, "a library's and one of our own: {runners:?}");
+    server.kill();
+    eventually("nothing is left", || {
+        !runners.iter().any(|runner| runs(*runner)) && of_jobs(plugged.home.dir.path()).is_empty()
+    });
+    assert_eq!(plugged.strays(), []);
 }
 
 #[test]
