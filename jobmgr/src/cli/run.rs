@@ -59,8 +59,9 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
     let plugins = Plugins::new(&config.executors);
-    plugins.introduce().await;
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
+    let reread = jobspecs.clone();
+    plugins.introduce(move || reread.reread()).await;
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
     let parameters: Parameters = what.parameter.into_iter().collect();
     declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;

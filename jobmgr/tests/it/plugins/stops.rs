@@ -78,6 +78,34 @@ fn a_library_that_hangs_while_it_is_opened_ends_with_the_jobs_time() {
     assert_eq!(tell(&server, "cancelled").ended.result, "hello from C\n");
 }
 
+#[test]
+fn a_library_that_takes_its_time_to_open_keeps_no_server_from_starting() {
+    let plugged = Plugged::new("[Worker]\nConcurrency = 4");
+    let Some(()) = plugged.c("hang", "wrong.c", &["-DCTOR_HANG"]) else { return };
+    let Some(()) = plugged.c("slow", "wrong.c", &["-DCTOR_SLOW"]) else { return };
+    plugged.home.sh("own", "echo own", "");
+    plugged.home.spec("wrong", "Command = \"x\"\nExecutor = \"slow\"\n[Options]\nNo = 1\n");
+    let server = plugged.serve();
+    let loading = |name| format!("[Executors.{name}] is still being opened after 2s; its jobs wait for it");
+    for name in ["hang", "slow"] {
+        assert!(plugged.home.log().contains(&loading(name)), "{}", plugged.home.log());
+    }
+    assert_eq!(server.run("own", json!({})).status, "completed");
+    // Nobody knows yet what the slow one takes.
+    let ids = ["slow", "wrong"].map(|name| server.start(name, json!({})));
+    eventually("their jobs are begun", || ids.iter().all(|id| server.job(*id)["job"]["status"] == "started"));
+    std::fs::write(plugged.home.path("go"), "").unwrap();
+    for id in ids {
+        assert_eq!(told(&server, id).ended.status, "completed", "it has waited");
+    }
+    eventually("it is open", || plugged.home.log().contains("executor slow is there"));
+    let told = tell(&server, "wrong");
+    assert_eq!(told.reason.as_deref(), Some("invalid_job"), "{told:?}");
+    assert!(told.error.contains("'Options': unknown key 'No'"), "{told:?}");
+    // The other one is given up, and not for ever.
+    eventually("it is said", || plugged.home.log().contains("hang.so: was not open within 10s"));
+}
+
 /// A runner that is stopped from outside takes no frames: a large job does not fit into what the system keeps for it.
 #[test]
 fn a_spare_that_was_stopped_wedges_no_slot() {
