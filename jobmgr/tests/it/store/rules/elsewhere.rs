@@ -1,6 +1,6 @@
 //! Jobs that run where the end of their holder does not end them.
 
-use jobmgr::domain::job::{AttemptEnding, Claim, LogBody, Status};
+use jobmgr::domain::job::{AttemptEnding, Claim, LogBody, Reason, Status};
 use jobmgr::store::{Cancel, Chunk, Dispatch, EXECUTOR_LOG, Store, Stream};
 
 use super::{GONE, LEASE, by, claim_one, completed, failure, job};
@@ -207,4 +207,34 @@ async fn a_piece_of_output_has_the_time_of_its_end(store: &Store) {
         let live = store.live(id, 1, Stream::Stdout, 0).await.unwrap();
         assert_eq!((live.bytes.len() as u64, live.time), (start + 3, time));
     }
+}
+
+/// After a week, or after a minute where its end was asked for. `change` runs a statement, which the store has none for.
+pub async fn nobody_comes(store: &Store, change: impl Fn(&str)) {
+    let begin = async || {
+        let id = store.submit(job("x", 5)).await.unwrap();
+        let claim = claim_one(store, "w1", GONE).await.unwrap();
+        assert!(store.dispatch(&claim, dispatch("far", true)).await.unwrap());
+        id
+    };
+    let later = async |seconds: u64| {
+        change(&format!("update jobs set lease_until = lease_until - {}", seconds * 1000));
+        let swept = store.sweep().await.unwrap();
+        assert_eq!(swept.queued, 0, "it is not run again");
+        swept.ended
+    };
+    let (left, canceled) = (begin().await, begin().await);
+    assert_eq!(store.cancel(canceled).await.unwrap(), Cancel::Asked);
+    assert_eq!(later(30).await, [0; 0], "somebody may come and end it");
+    assert_eq!(later(31).await, [canceled]);
+    let job = store.job(canceled).await.unwrap().unwrap();
+    assert_eq!((job.status, job.attempt), (Status::Canceled, 1));
+    assert_eq!(store.attempts(canceled).await.unwrap()[0].ending, AttemptEnding::Lost);
+    const DAY: u64 = 24 * 3600;
+    assert_eq!(later(6 * DAY).await, [0; 0], "the other one may still be gone on with");
+    assert_eq!(store.status(left).await.unwrap(), Some((Status::Started, 1)));
+    assert_eq!(later(DAY).await, [left]);
+    let job = store.job(left).await.unwrap().unwrap();
+    assert_eq!((job.status, job.reason), (Status::Failed, Some(Reason::WorkerLost)));
+    assert!(job.ended.unwrap().error.unwrap().contains("'far' has come for it within a week"));
 }

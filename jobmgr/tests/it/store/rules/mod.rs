@@ -5,6 +5,8 @@ mod keep;
 mod moves;
 mod several;
 
+pub use elsewhere::nobody_comes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
