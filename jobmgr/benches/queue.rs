@@ -146,7 +146,7 @@ fn finish() -> Arc<Finish> {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
-        executor_log: String::new(),
+        executor_log: Log::default(),
     };
     Arc::new(Finish { status: Status::Completed, reason: None, attempt: 1, chunks: false, ended })
 }

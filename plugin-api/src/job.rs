@@ -97,12 +97,27 @@ pub struct Logged {
     pub bytes: u64,
     /// When the last of them was written, as [`log_at`](crate::Context::log_at) said it; 0: that is not known.
     pub time_ns: u64,
+    /// How many of the last bytes were written at that time. For systems that give output from a time on: what they
+    /// give of that time begins with these.
+    pub time_bytes: u64,
 }
 
 impl Logged {
     /// So many bytes, written at a time that is not known.
     pub fn bytes(bytes: u64) -> Self {
-        Self { bytes, time_ns: 0 }
+        Self { bytes, ..Self::default() }
+    }
+
+    /// So many more bytes, written at this time; 0: that is not known.
+    pub fn add(&mut self, time_ns: u64, bytes: u64) {
+        let same = time_ns != 0 && time_ns == self.time_ns;
+        self.time_bytes = match time_ns {
+            0 => 0,
+            _ if same => self.time_bytes + bytes,
+            _ => bytes,
+        };
+        self.bytes += bytes;
+        self.time_ns = time_ns;
     }
 }
 
@@ -133,3 +148,23 @@ pub struct NoConfig {}
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoOptions {}
+
+#[cfg(test)]
+mod tests {
+    use super::Logged;
+
+    #[test]
+    fn the_bytes_of_the_last_time_are_counted() {
+        let mut logged = Logged::default();
+        let after = |time_ns, bytes, logged: &mut Logged| {
+            logged.add(time_ns, bytes);
+            (logged.bytes, logged.time_ns, logged.time_bytes)
+        };
+        assert_eq!(after(5, 3, &mut logged), (3, 5, 3));
+        assert_eq!(after(5, 4, &mut logged), (7, 5, 7));
+        assert_eq!(after(6, 2, &mut logged), (9, 6, 2));
+        assert_eq!(after(0, 1, &mut logged), (10, 0, 0), "of the last one it is not known");
+        assert_eq!(after(0, 1, &mut logged), (11, 0, 0));
+        assert_eq!(after(6, 1, &mut logged), (12, 6, 1));
+    }
+}

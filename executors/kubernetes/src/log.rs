@@ -24,9 +24,10 @@ pub struct Position {
 }
 
 impl Position {
-    /// In a process that knows only how much jobmgr has.
+    /// In a process that knows only what jobmgr has.
     pub fn recovered(logged: Logged) -> Self {
-        Self { time: 0, bytes: logged.bytes }
+        let bytes = if logged.time_ns == 0 { logged.bytes } else { logged.time_bytes };
+        Self { time: logged.time_ns, bytes }
     }
 
     /// What to ask the API server for. It knows seconds only.

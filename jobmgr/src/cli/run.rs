@@ -15,7 +15,7 @@ use super::platform::Stops;
 use super::{BAD_CONFIG, complain, say};
 use crate::blobs::Blobs;
 use crate::config::{self, Config};
-use crate::domain::job::{Artifact, Ended, Job, Parameters, Reason, Status};
+use crate::domain::job::{Artifact, Ended, Job, LogBody, Parameters, Reason, Status};
 use crate::domain::jobspec::Jobspec;
 use crate::domain::submission::NewJob;
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
@@ -60,8 +60,9 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
     let plugins = Plugins::new(&config.executors);
-    plugins.introduce().await;
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
+    let reread = jobspecs.clone();
+    plugins.introduce(move || reread.reread()).await;
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
     let parameters: Parameters = what.parameter.into_iter().collect();
     declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;
@@ -94,8 +95,10 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     bar.finish_and_clear();
     let Some(job) = job else { return Ok(complain("stopped", 130)) };
     let Some(ended) = &job.ended else { return Ok(complain("the job did not end", 1)) };
-    for line in ended.executor_log.lines() {
-        say(stderr(), format_args!("jobmgr: executor: {line}"));
+    if let LogBody::Inline(said) = &ended.executor_log.body {
+        for line in String::from_utf8_lossy(said).lines() {
+            say(stderr(), format_args!("jobmgr: executor: {line}"));
+        }
     }
     if let Some(error) = &ended.error {
         say(stderr(), format_args!("jobmgr: {}: {error}", job.name));

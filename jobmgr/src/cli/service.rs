@@ -27,7 +27,8 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
     let plugins = Plugins::new(&config.executors);
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
-    tokio::join!(check_store(&blobs), plugins.introduce()).0?;
+    let reread = jobspecs.clone();
+    tokio::join!(check_store(&blobs), plugins.introduce(move || reread.reread())).0?;
     let public_url = config.server.public_url.clone();
     Ok(Parts { store, blobs, jobspecs, plugins, config: Arc::new(config.worker.clone()), public_url, tap: None })
 }

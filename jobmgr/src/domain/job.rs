@@ -240,8 +240,8 @@ pub struct Ended {
     pub artifacts: Vec<Artifact>,
     /// Files in `artifacts/` that were not taken.
     pub skipped: Vec<Skipped>,
-    /// What the executor had to say for itself.
-    pub executor_log: String,
+    /// The end of what the executor had to say for itself.
+    pub executor_log: Log,
 }
 
 /// A kept stream of output.

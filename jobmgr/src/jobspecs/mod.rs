@@ -92,6 +92,11 @@ impl Jobspecs {
         Self { dir: dir.into(), check: Check(check), known: Arc::default() }
     }
 
+    /// Reads each file again when it is asked for next: what the check knows has changed.
+    pub fn reread(&self) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The folder that they are in.
     pub fn folder(&self) -> &Path {
         &self.dir

@@ -50,13 +50,10 @@ impl Line {
 }
 
 impl Host for Line {
-    fn log(&self, stream: Stream, _time_ns: u64, data: &[u8]) -> Result<()> {
-        let stream = match stream {
-            Stream::Stdout => 1,
-            _ => 2,
-        };
-        for piece in data.chunks(wire::MAX - 1) {
-            self.send(Type::Log, &[stream], piece).map_err(|error| Error::failed(error.to_string()))?;
+    fn log(&self, stream: Stream, time_ns: u64, data: &[u8]) -> Result<()> {
+        let head = wire::log_head(stream, time_ns);
+        for piece in data.chunks(wire::MAX_LOG) {
+            self.send(Type::Log, &head, piece).map_err(|error| Error::failed(error.to_string()))?;
         }
         Ok(())
     }

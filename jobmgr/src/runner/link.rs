@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Event, Outcome, Stop};
+use jobmgr_plugin_api::{Event, Outcome, Stop, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::wire::{self, Frame, Frames, Type};
@@ -25,12 +25,15 @@ pub struct Runner {
 /// What a running job says.
 #[derive(Debug)]
 pub enum Said {
-    /// Bytes of standard output.
-    Stdout(bytes::Bytes),
-    /// Bytes of standard error.
-    Stderr(bytes::Bytes),
-    /// What the executor says for itself.
-    Executor(bytes::Bytes),
+    /// What was written.
+    Log {
+        /// To which stream.
+        stream: Stream,
+        /// When, in nanoseconds since 1970; 0: that is not known.
+        time_ns: u64,
+        /// The bytes.
+        data: bytes::Bytes,
+    },
     /// Progress or a warning.
     Event(Event),
     /// A handle to keep; is answered.
@@ -144,10 +147,9 @@ pub(super) fn understand(frame: Frame) -> Said {
     let mut payload = frame.payload;
     let broken = |what: &str| Said::Done(Err(Failure::Died(format!("the line to the runner is broken: {what}"))));
     match frame.kind {
-        Type::Log if !payload.is_empty() => match payload.split_to(1)[0] {
-            1 => Said::Stdout(payload),
-            2 => Said::Stderr(payload),
-            _ => Said::Executor(payload),
+        Type::Log if !payload.is_empty() => match wire::take_log_head(&mut payload) {
+            Some((stream, time_ns)) => Said::Log { stream, time_ns, data: payload },
+            None => broken("a log"),
         },
         Type::Event => serde_json::from_slice(&payload)
             .map_or_else(|_| broken("an event"), |json| Said::Event(Event::from_json(json))),

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
+use jobmgr_plugin_api::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 const MAGIC: u16 = 0x4D4A;
@@ -27,7 +28,8 @@ pub(super) enum Type {
     Reply = 8,
     /// The runner is ready; its version as text.
     Ready = 32,
-    /// One byte: 1 stdout, 2 stderr, 3 the executor's own; then what was written.
+    /// One byte: 1 stdout, 2 stderr, 3 the executor's own; where it has [`TIMED`] too, eight bytes of the time at which
+    /// it was written, in nanoseconds since 1970; then what was written.
     Log = 33,
     /// JSON of an `Event`.
     Event = 34,
@@ -40,6 +42,37 @@ pub(super) enum Type {
     /// JSON of [`super::plugin::Loaded`].
     Loaded = 38,
 }
+
+/// In the first byte of a log: its time follows.
+const TIMED: u8 = 0x80;
+
+/// What comes before the data of a log.
+pub(super) fn log_head(stream: Stream, time_ns: u64) -> Vec<u8> {
+    let stream = match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+        _ => 3,
+    };
+    if time_ns == 0 {
+        return vec![stream];
+    }
+    [&[stream | TIMED][..], &time_ns.to_le_bytes()].concat()
+}
+
+/// Takes that off a log: the stream, and the time, 0 where there is none. `None`: it is no log.
+pub(super) fn take_log_head(payload: &mut Bytes) -> Option<(Stream, u64)> {
+    let stream = payload.try_get_u8().ok()?;
+    let time_ns = if stream & TIMED == 0 { 0 } else { payload.try_get_u64_le().ok()? };
+    let stream = match stream & !TIMED {
+        1 => Stream::Stdout,
+        2 => Stream::Stderr,
+        _ => Stream::Executor,
+    };
+    Some((stream, time_ns))
+}
+
+/// The longest data of one log.
+pub(super) const MAX_LOG: usize = MAX - 9;
 
 /// What every error about frames begins with.
 pub(super) const BROKEN: &str = "the line to the runner is broken: ";

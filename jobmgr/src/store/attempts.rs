@@ -102,7 +102,7 @@ async fn finish(
     }
     insert_artifacts(connection, statements, claim.id, finish.attempt, &finish.ended.artifacts).await?;
     if finish.chunks {
-        chunks::drop_all(connection, statements, claim.id).await?;
+        chunks::drop_all(connection, statements, claim.id, Some(finish.attempt)).await?;
     }
     Ok(moved)
 }
@@ -169,7 +169,7 @@ async fn go_back(
     if moved == 0 {
         return Ok(u64::from(was_ended(connection, statements, claim).await?));
     }
-    chunks::drop_all(connection, statements, claim.id).await?;
+    chunks::drop_all(connection, statements, claim.id, None).await?;
     let past = Past { id: claim.id, attempt: claim.attempt, worker: &claim.worker, started_ms: Some(claim.started_ms) };
     note(connection, statements, &past, ending, failure).await?;
     Ok(moved)

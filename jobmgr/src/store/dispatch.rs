@@ -119,7 +119,7 @@ impl Texts {
                  order by lease_until limit ?{skip}",
             ),
             take: text(&format!("update jobs set worker = ?, lease_until = {{now}} + ?, epoch = epoch + 1 {HELD}")),
-            forget_output: text("delete from chunks where job_id = ? and attempt = ?"),
+            forget_output: text("delete from chunks where job_id = ? and attempt = ? and stream <> 'executor'"),
             dispatch: text("select job, handle, uploads from dispatches where job_id = ? and attempt = ?"),
             clean: text("delete from dispatches where job_id = ? and attempt = ?"),
             leftovers: text(

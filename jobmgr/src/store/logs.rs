@@ -15,11 +15,23 @@ struct Column<'a> {
     key: Option<String>,
     #[serde(default)]
     size: u64,
+    /// Of a piece of a running job's output: see [`Chunk`](super::Chunk).
+    #[serde(default, skip_serializing_if = "is_none")]
+    time: (u64, u64),
+}
+
+fn is_none(time: &(u64, u64)) -> bool {
+    *time == (0, 0)
 }
 
 /// `None` for a stream that nothing was written to.
 pub(super) fn to_column(log: &Log) -> Option<String> {
-    let mut column = Column { written: log.written, text: None, base64: None, key: None, size: 0 };
+    piece_to_column(log, (0, 0))
+}
+
+/// The same for a piece of a running job's output, with the time of its end.
+pub(super) fn piece_to_column(log: &Log, time: (u64, u64)) -> Option<String> {
+    let mut column = Column { written: log.written, text: None, base64: None, key: None, size: 0, time };
     match &log.body {
         LogBody::Inline(bytes) if bytes.is_empty() && log.written == 0 => return None,
         LogBody::Inline(bytes) => {
@@ -40,14 +52,19 @@ pub(super) fn to_column(log: &Log) -> Option<String> {
 
 /// The stream that a column holds.
 pub(super) fn from_column(column: Option<String>) -> Result<Log, String> {
-    let Some(column) = column else { return Ok(Log::default()) };
+    piece_from_column(column).map(|(log, _)| log)
+}
+
+/// The piece of a running job's output that a column holds, and the time of its end.
+pub(super) fn piece_from_column(column: Option<String>) -> Result<(Log, (u64, u64)), String> {
+    let Some(column) = column else { return Ok((Log::default(), (0, 0))) };
     let column: Column<'_> = serde_json::from_str(&column).map_err(|error| error.to_string())?;
     let body = match (column.text, column.base64, column.key) {
         (_, _, Some(key)) => LogBody::Object { key, size: column.size },
         (_, Some(base64), _) => LogBody::Inline(BASE64.decode(base64).map_err(|error| error.to_string())?),
         (text, None, None) => LogBody::Inline(text.unwrap_or_default().into_owned().into_bytes()),
     };
-    Ok(Log { written: column.written, body })
+    Ok((Log { written: column.written, body }, column.time))
 }
 
 use base64::Engine as _;
@@ -58,20 +75,21 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 pub(super) struct Notes {
     pub(super) warnings: Vec<String>,
     pub(super) skipped: Vec<Skipped>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) executor_log: String,
+    /// A column of its own, so to speak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) executor: Option<String>,
 }
 
 impl Notes {
     pub(super) fn of(ended: &Ended) -> Self {
         let Ended { warnings, skipped, executor_log, .. } = ended;
-        Notes { warnings: warnings.clone(), skipped: skipped.clone(), executor_log: executor_log.clone() }
+        Notes { warnings: warnings.clone(), skipped: skipped.clone(), executor: to_column(executor_log) }
     }
 }
 
 /// `None` where there is nothing to note.
 pub(super) fn notes_to_column(notes: &Notes) -> Option<String> {
-    if notes.warnings.is_empty() && notes.skipped.is_empty() && notes.executor_log.is_empty() {
+    if notes.warnings.is_empty() && notes.skipped.is_empty() && notes.executor.is_none() {
         return None;
     }
     serde_json::to_string(notes).ok()

@@ -58,7 +58,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 pub use backup::backup;
-pub use chunks::{Chunk, LIVE, Live, Stream};
+pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
@@ -72,7 +72,7 @@ use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
-use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Progress, Reason, Status};
+use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -172,6 +172,15 @@ impl Store {
     pub async fn live(&self, id: JobId, attempt: i64, stream: Stream, from: u64) -> Result<Live, StoreError> {
         let which = (id, attempt);
         self.read(move |connection, statements| Box::pin(chunks::read(connection, statements, which, stream, from)))
+            .await
+    }
+
+    /// The end of what the executor of an earlier or the running attempt said for itself.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn executor_log(&self, id: JobId, attempt: i64) -> Result<Log, StoreError> {
+        self.read(move |connection, statements| Box::pin(chunks::executor_log(connection, statements, (id, attempt))))
             .await
     }
 

@@ -93,7 +93,7 @@ fn ended_from(row: &AnyRow, id: JobId, artifacts: Vec<Artifact>) -> Result<Ended
         warnings: notes.warnings,
         artifacts,
         skipped: notes.skipped,
-        executor_log: notes.executor_log,
+        executor_log: logs::from_column(notes.executor).map_err(|why| broken("notes", why))?,
         ..reason_of_end(row)?
     })
 }

@@ -205,7 +205,7 @@ impl Statements {
             drop_chunks_before: text(
                 "delete from chunks where job_id = ? and attempt = ? and stream = ? and start_at < ?",
             ),
-            drop_chunks: text("delete from chunks where job_id = ?"),
+            drop_chunks: text("delete from chunks where job_id = ? and (stream <> 'executor' or attempt = ?)"),
             chunks: text(
                 "select start_at, size, content from chunks where job_id = ? and attempt = ? and stream = ? \
                  and start_at + size > ? order by start_at limit 16",

@@ -77,7 +77,7 @@ async fn take_back(
         } else {
             continue;
         }
-        chunks::drop_all(connection, statements, id).await?;
+        chunks::drop_all(connection, statements, id, None).await?;
         note(connection, statements, &past, ending, None).await?;
     }
     Ok(swept)

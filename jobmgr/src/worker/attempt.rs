@@ -145,7 +145,7 @@ async fn resume(
 }
 
 async fn ended(
-    running: Running<'_>,
+    mut running: Running<'_>,
     said: super::running::Ran,
     spec: &Jobspec,
     directory: Directory,
@@ -156,6 +156,9 @@ async fn ended(
         Ok(outcome) => running.collect(spec, outcome, &directory, hold).await,
         Err(ending) => ending,
     };
+    if !matches!(ending, Ending::Finish(_)) {
+        hold.fence.run_until_cancelled(running.last_words()).await;
+    }
     // Where the job goes on, it goes on in its directory.
     let stays = hold.elsewhere.load(Ordering::Relaxed) && matches!(ending, Ending::Detach { .. } | Ending::Fenced);
     (ending, (!stays).then_some(directory))
@@ -210,7 +213,7 @@ fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
-        executor_log: String::new(),
+        executor_log: Log::default(),
     };
     let finish =
         Finish { status: verdict.status, reason: verdict.reason, attempt: claim.attempt, chunks: false, ended };

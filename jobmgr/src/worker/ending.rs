@@ -29,7 +29,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 impl Running<'_> {
     /// Uploads what the job left, and makes its end.
     pub(super) async fn collect(
-        mut self,
+        &mut self,
         spec: &Jobspec,
         result: Result<Outcome, runner::Failure>,
         directory: &Directory,
@@ -78,10 +78,10 @@ impl Running<'_> {
             stdout,
             stderr,
             output,
-            warnings: self.warnings,
+            warnings: std::mem::take(&mut self.warnings),
             artifacts: collected.artifacts,
             skipped: collected.skipped,
-            executor_log: String::from_utf8_lossy(&self.executor).into_owned(),
+            executor_log: std::mem::take(&mut self.executor),
         };
         let finish = Finish {
             status: verdict.status,

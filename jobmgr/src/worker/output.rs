@@ -60,11 +60,6 @@ impl Output {
         Ok(())
     }
 
-    /// How many bytes were written.
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-
     /// Where the byte of this number is kept.
     fn place(&self, number: u64) -> u64 {
         let head = self.cap / 2;

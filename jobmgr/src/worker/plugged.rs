@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jobmgr_plugin_api::loaded::Capabilities;
-use jobmgr_plugin_api::{Error, Job, KillReason, Kind, Logged, MAX_HANDLE, Outcome, Stop};
+use jobmgr_plugin_api::{Error, Job, KillReason, Kind, MAX_HANDLE, Outcome, Stop};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
 use super::attempt::{Ending, again};
@@ -29,6 +29,8 @@ use crate::store::{Dispatch, Taken};
 const OVERTIME: Duration = Duration::from_secs(2);
 /// The same for one whose jobs run elsewhere: it asks others to end them, and waits until they have.
 const FAR_OVERTIME: Duration = Duration::from_secs(70);
+/// How often it is looked whether a library has printed something.
+const PRINTED: Duration = Duration::from_millis(500);
 /// How often a job is gone on with whose executor died under it.
 const RECOVERIES: u32 = 3;
 /// The first pause before that; doubled each time.
@@ -210,12 +212,12 @@ impl<'a> Plugged<'a> {
         crash::at(crash::Point::BeforeSpawn);
         self.recovering = matches!(work, Work::Recover { .. });
         self.begun.get_or_insert(None);
-        self.job.logged = running.written().map(Logged::bytes);
+        self.job.logged = running.logged();
         let json = serde_json::to_vec(&self.job).unwrap_or_default();
         let came = match ready.runner.call(&work, &json).await {
             Ok(mut call) => {
                 crash::at(crash::Point::AfterSpawn);
-                self.follow(running, &mut call, can).await
+                self.follow(running, &mut call, ready, can).await
             }
             Err(failure) => Came::Ended(Err(failure)),
         };
@@ -229,8 +231,10 @@ impl<'a> Plugged<'a> {
 
     /// Listens to the executor until it has ended the call; asks it to stop when the job's time is over, somebody wants
     /// that, or the worker ends.
-    async fn follow(&mut self, running: &mut Running<'a>, call: &mut Call, can: Capabilities) -> Came {
+    async fn follow(&mut self, running: &mut Running<'a>, call: &mut Call, ready: &Ready, can: Capabilities) -> Came {
         let (ending, draining) = (running.shared.ending.clone(), running.shared.draining.clone());
+        let mut listening = tokio::time::interval(PRINTED);
+        listening.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut deadline = self.deadline;
         let mut detaching = false;
         // The one that was asked before has died over it.
@@ -255,6 +259,8 @@ impl<'a> Plugged<'a> {
                 () = ending.cancelled(), if can.recover && self.stopping.is_some() && !detaching => Stop::Detach,
                 () = ending.cancelled(), if !can.recover && self.stopping.is_none() => Stop::Cancel,
                 () = running.live_due() => { running.flush(); continue }
+                // Of a runner with several jobs nobody knows whose it is.
+                _ = listening.tick(), if !ready.shared => { running.executor_said(&ready.runner.printed()); continue }
                 // Last: one that logs without a pause must not keep the others from being looked at.
                 said = call.next() => match said {
                     Said::Done(result) => return Came::Ended(result),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Event, Outcome, Stop};
+use jobmgr_plugin_api::{self as plugin_api, Event, Logged, Outcome, Stop};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,15 +14,15 @@ use super::leases::Hold;
 use super::output::Output;
 use super::{Live, Shared};
 use crate::crash;
-use crate::domain::job::{Claim, Progress};
+use crate::domain::job::{Claim, Log, LogBody, Progress};
 use crate::domain::jobspec::Jobspec;
 use crate::runner::{Failure, Request, Runner, Said};
-use crate::store::{StoreError, Stream};
+use crate::store::{EXECUTOR_LOG, StoreError, Stream};
 
 /// How long an executor may take beyond the job's grace before its runner is ended.
 const OVERTIME: Duration = Duration::from_secs(70);
-/// How much is kept of what an executor says for itself: the end of it.
-const EXECUTOR_LOG: usize = 64 << 10;
+/// The streams of a job.
+const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 /// How often progress is written to the database.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -34,8 +34,10 @@ pub(super) struct Running<'a> {
     pub(super) stderr: Output,
     pub(super) warnings: Vec<String>,
     pub(super) live: super::live::Pieces,
-    /// What the executor says for itself.
-    pub(super) executor: Vec<u8>,
+    /// The end of what the executor says for itself, and how much that was in all.
+    pub(super) executor: Log,
+    /// How much of both streams there is, and of when.
+    logged: [Logged; 2],
     /// What may be uploaded for it from elsewhere, and what was.
     pub(super) uploads: super::elsewhere::Uploads,
     /// Another holder began this attempt.
@@ -59,7 +61,8 @@ impl<'a> Running<'a> {
             stderr: Output::new(shared.root.spool(claim, "stderr"), cap),
             warnings,
             live: super::live::Pieces::new(),
-            executor: Vec::new(),
+            executor: Log::default(),
+            logged: Default::default(),
             uploads: super::elsewhere::Uploads::default(),
             taken: false,
             progress: None,
@@ -137,15 +140,19 @@ impl<'a> Running<'a> {
         let claim = self.claim;
         let full = |error: std::io::Error| again(claim, format!("the job's output can't be kept: {error}"));
         match said {
-            Said::Stdout(data) => {
+            Said::Log { stream: plugin_api::Stream::Stdout, time_ns, data } => {
                 self.tell(Live::Stdout(&data));
-                self.live.stdout(&data);
+                self.written(Stream::Stdout, time_ns, &data);
                 self.stdout.write(&data).map_err(full)
             }
-            Said::Stderr(data) => {
+            Said::Log { stream: plugin_api::Stream::Stderr, time_ns, data } => {
                 self.tell(Live::Stderr(&data));
-                self.live.stderr(&data);
+                self.written(Stream::Stderr, time_ns, &data);
                 self.stderr.write(&data).map_err(full)
+            }
+            Said::Log { data, .. } => {
+                self.executor_said(&data);
+                Ok(())
             }
             Said::Event(Event::Progress { percent, message }) => {
                 self.tell(Live::Progress(percent, &message));
@@ -161,24 +168,39 @@ impl<'a> Running<'a> {
                 self.executor_said(format!("{}\n", other.to_json()).as_bytes());
                 Ok(())
             }
-            Said::Executor(data) => {
-                self.executor_said(&data);
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
 
+    /// Notes what was written to one of the job's streams.
+    fn written(&mut self, stream: Stream, time_ns: u64, data: &[u8]) {
+        let logged = &mut self.logged[usize::from(stream == Stream::Stderr)];
+        logged.add(time_ns, data.len() as u64);
+        self.live.add(stream, data, (logged.time_ns, logged.time_bytes));
+    }
+
     /// Keeps the end of what the executor says for itself.
     pub(super) fn executor_said(&mut self, data: &[u8]) {
-        self.executor.extend_from_slice(data);
-        let over = self.executor.len().saturating_sub(EXECUTOR_LOG);
-        self.executor.drain(..over);
+        if data.is_empty() {
+            return;
+        }
+        self.live.add(Stream::Executor, data, (0, 0));
+        self.executor.written += data.len() as u64;
+        if let LogBody::Inline(end) = &mut self.executor.body {
+            end.extend_from_slice(data);
+            let over = end.len().saturating_sub(usize::try_from(EXECUTOR_LOG).unwrap_or(usize::MAX));
+            end.drain(..over);
+        }
+    }
+
+    /// Of an attempt that does not end its job: what its executor has said, which nobody could ask for again.
+    pub(super) async fn last_words(&mut self) {
+        self.live.last_words(&self.shared.parts.store, self.claim).await;
     }
 
     /// How much of both streams is there.
-    pub(super) fn written(&self) -> [u64; 2] {
-        [self.stdout.written(), self.stderr.written()]
+    pub(super) fn logged(&self) -> [Logged; 2] {
+        self.logged
     }
 
     /// Waits until there is output to be written for those who look.
@@ -189,22 +211,32 @@ impl<'a> Running<'a> {
     /// Goes on with the output that another holder has written, where all of it is there; else it is asked for again.
     pub(super) async fn restore(&mut self) -> Result<(), StoreError> {
         self.taken = true;
-        let mut streams = [Vec::new(), Vec::new()];
-        for (stream, bytes) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut streams) {
+        let Claim { id, attempt, .. } = *self.claim;
+        let store = &self.shared.parts.store;
+        self.executor = store.executor_log(id, attempt).await?;
+        self.live.start_after(Stream::Executor, self.executor.written);
+        let (mut streams, mut times) = ([Vec::new(), Vec::new()], [(0, 0); 2]);
+        for ((stream, bytes), time) in STREAMS.into_iter().zip(&mut streams).zip(&mut times) {
             loop {
                 let from = bytes.len() as u64;
-                let live = self.shared.parts.store.live(self.claim.id, self.claim.attempt, stream, from).await?;
+                let live = store.live(id, attempt, stream, from).await?;
                 if live.start != from {
-                    return self.shared.parts.store.forget_output(self.claim).await;
+                    return store.forget_output(self.claim).await;
                 }
                 if live.bytes.is_empty() {
                     break;
                 }
                 bytes.extend_from_slice(&live.bytes);
+                *time = live.time;
             }
         }
+        let have = STREAMS.into_iter().zip(&streams).zip(times).zip(&mut self.logged);
+        for (((stream, bytes), (time_ns, time_bytes)), logged) in have {
+            *logged = Logged::bytes(bytes.len() as u64);
+            (logged.time_ns, logged.time_bytes) = (time_ns, time_bytes);
+            self.live.start_after(stream, logged.bytes);
+        }
         let [stdout, stderr] = streams;
-        self.live.start_after(stdout.len() as u64, stderr.len() as u64);
         let kept = self.stdout.write(&stdout).and_then(|()| self.stderr.write(&stderr));
         kept.map_err(|error| StoreError::Failed(format!("the job's output can't be kept: {error}")))
     }

@@ -51,10 +51,7 @@ impl Host for Counted<'_> {
             Stream::Stderr => 1,
             Stream::Executor => return result,
         };
-        state.logged[which].bytes += data.len() as u64;
-        if time_ns != 0 {
-            state.logged[which].time_ns = time_ns;
-        }
+        state.logged[which].add(time_ns, data.len() as u64);
         result
     }
 

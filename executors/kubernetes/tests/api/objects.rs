@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Request};
+use super::server::{Answer, Request};
 
 type Fault = Box<dyn FnMut(&Request) -> Option<Answer> + Send>;
 

@@ -1,9 +1,10 @@
 use std::fmt::Write;
 
-use jobmgr_plugin_api::Event;
+use jobmgr_plugin_api::test::Host;
+use jobmgr_plugin_api::{Event, Kind, Recover, Stop};
 
 use crate::server::Server;
-use crate::{created, job, run};
+use crate::{connected, created, job, run};
 
 #[test]
 fn connections_that_break_lose_and_double_nothing() {
@@ -65,4 +66,32 @@ fn output_that_is_gone_with_its_pod_is_missed() {
     assert_eq!(result.unwrap().exit_code, Some(0));
     let warning = Event::Warning("the pod is gone, and with it the end of its output".into());
     assert!(host.events().contains(&warning), "{:?}", host.events());
+}
+
+#[test]
+fn who_comes_later_asks_from_the_time_on_up_to_which_jobmgr_has_it() {
+    let server = Server::start();
+    let mut job = job("k");
+    let (result, before) = run(&server, &job, |host| {
+        created(&server, "k");
+        server.objects().run("k");
+        for (second, line) in [(1, "one"), (2, "two"), (2, "another")] {
+            server.objects().print("k", second, line);
+        }
+        server.until("three lines", |_| host.stdout() == b"one\ntwo\nanother\n");
+        host.stop(Stop::Detach);
+    });
+    assert_eq!(result.unwrap_err().kind(), Kind::Stopped);
+    // In the middle of the last line, at 2026-01-01 00:00:02.
+    for (time, bytes) in [(1_767_225_601_000_000_001, 4), (1_767_225_602_000_000_001, 4 + 2)] {
+        job.logged[0].add(time, bytes);
+    }
+    // The node keeps no more than it must: what it lost is not counted again.
+    server.objects().rotate("k", 2);
+    server.objects().print("k", 3, "three");
+    server.objects().exit("k", 0);
+    let (executor, after) = (connected(&server), Host::default());
+    let handle = before.checkpoints().pop();
+    executor.recover(&job, handle.as_deref(), &after.context()).unwrap();
+    assert_eq!(String::from_utf8(after.stdout()).unwrap(), "other\nthree\n");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::objects::{self, Objects};
+use super::objects::{self, Objects};
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -78,7 +78,7 @@ fn nothing_left() -> job::Ended {
         warnings: Vec::new(),
         artifacts: Vec::new(),
         skipped: Vec::new(),
-        executor_log: String::new(),
+        executor_log: job::Log::default(),
     }
 }
 

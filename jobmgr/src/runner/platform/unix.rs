@@ -154,6 +154,9 @@ pub(in crate::runner) fn become_runner() -> io::Result<(File, File)> {
     // The leader of a session can't become one again: that is fine.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // One that is stopped (SIGSTOP) would not see that its line has closed. It is woken when its worker's process ends,
+    // and when the thread does that started it, which does no harm; not killed: it has a job to end.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
     // Where memory runs out, a job should go before the server does; raising the score is always allowed.
     drop(std::fs::write("/proc/self/oom_score_adj", "300"));
     let line = File::from(line);

@@ -97,13 +97,9 @@ impl Calling {
 }
 
 impl Host for Calling {
-    fn log(&self, stream: Stream, _time_ns: u64, data: &[u8]) -> Result<()> {
-        let stream = match stream {
-            Stream::Stdout => 1,
-            Stream::Stderr => 2,
-            _ => 3,
-        };
-        data.chunks(wire::MAX - 1).try_for_each(|piece| self.send(Type::Log, &[stream], piece))
+    fn log(&self, stream: Stream, time_ns: u64, data: &[u8]) -> Result<()> {
+        let head = wire::log_head(stream, time_ns);
+        data.chunks(wire::MAX_LOG).try_for_each(|piece| self.send(Type::Log, &head, piece))
     }
 
     fn event(&self, event: Event) {

@@ -204,6 +204,11 @@ impl Runner {
         self.shared.fate.borrow().is_none() && !self.shared.closing.is_cancelled()
     }
 
+    /// What the library has printed and nobody has taken yet.
+    pub fn printed(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.shared.own))
+    }
+
     /// The runner's process id.
     pub fn pid(&self) -> Option<u32> {
         self.shared.pid

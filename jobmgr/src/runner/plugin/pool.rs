@@ -6,6 +6,7 @@ use std::time::Duration;
 use jobmgr_plugin_api::loaded::Capabilities;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::file::{self, Looks};
@@ -16,6 +17,8 @@ use crate::runner::link::Failure;
 
 /// How long a library may take to open when it is only looked at.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long a start waits for that.
+const START: Duration = Duration::from_secs(2);
 /// How many jobs an executor that runs several runs at once.
 const CONCURRENCY: usize = 100;
 /// Variables that a runner of a library has from the server, beside those that its section names.
@@ -125,32 +128,34 @@ impl Plugins {
 
     /// Opens every library once, so that it is known what it takes; what is wrong with those that can't be opened.
     pub async fn look(&self) -> Vec<(String, Result<Arc<Loaded>, String>)> {
-        let looks = self.entries.values().map(|entry| async {
-            let loaded = match tokio::time::timeout(OPENING, entry.open()).await {
-                Ok(Ok(opened)) => {
-                    let loaded = opened.runner.loaded.clone();
-                    *lock(&entry.spare) = Some(opened);
-                    Ok(loaded)
-                }
-                Ok(Err(failure)) => Err(failure.to_string()),
-                Err(_) => Err(format!("{}: was not open within {OPENING:?}", entry.config.plugin.display())),
-            };
-            (entry.name.clone(), loaded)
-        });
+        let looks = self.entries.values().map(|entry| async { (entry.name.clone(), entry.look().await) });
         futures_util::future::join_all(looks).await
     }
 
-    /// As [`look`](Self::look), and says it in the log.
-    pub async fn introduce(&self) {
-        for (name, loaded) in self.look().await {
-            match loaded {
-                Ok(loaded) => {
-                    let description = &loaded.description;
-                    info!(executor = name, version = description.version, "executor {} is there", description.name);
+    /// As [`look`](Self::look), and says it in the log. It does not wait long: a library that takes its time goes on
+    /// being opened. `opened` is called for each that is open after that.
+    pub async fn introduce(&self, opened: impl Fn() + Clone + Send + 'static) {
+        let patience = CancellationToken::new();
+        let introduce = |entry: &Arc<Entry>| {
+            let (entry, opened, patience) = (Arc::clone(entry), opened.clone(), patience.clone());
+            tokio::spawn(async move {
+                let is_open = entry.introduce().await;
+                if is_open && patience.is_cancelled() {
+                    opened();
                 }
-                Err(why) => warn!(executor = name, "[Executors.{name}] can't be used now: {why}"),
-            }
+            })
+        };
+        let mut introductions: Vec<_> = self.entries.values().map(|entry| (&entry.name, introduce(entry))).collect();
+        let all = introductions.iter_mut().map(|(_, introduction)| introduction);
+        if tokio::time::timeout(START, futures_util::future::join_all(all)).await.is_ok() {
+            return;
         }
+        patience.cancel();
+        for (name, _) in introductions.iter().filter(|(_, introduction)| !introduction.is_finished()) {
+            warn!(executor = name, "[Executors.{name}] is still being opened after {START:?}; its jobs wait for it");
+        }
+        // One that was open in the moment before that was not.
+        opened();
     }
 
     /// What is known of it; `None` for a library that could not be opened yet.
@@ -229,6 +234,38 @@ pub fn environment(named: &[String]) -> Vec<(String, String)> {
 }
 
 impl Entry {
+    /// Opens it once and keeps that for the first job.
+    async fn look(&self) -> Result<Arc<Loaded>, String> {
+        match tokio::time::timeout(OPENING, self.open()).await {
+            Ok(Ok(opened)) => {
+                let loaded = opened.runner.loaded.clone();
+                // A job that could not wait may have opened one to share.
+                if !self.shared.try_lock().is_ok_and(|shared| shared.is_some()) {
+                    *lock(&self.spare) = Some(opened);
+                }
+                Ok(loaded)
+            }
+            Ok(Err(failure)) => Err(failure.to_string()),
+            Err(_) => Err(format!("{}: was not open within {OPENING:?}", self.config.plugin.display())),
+        }
+    }
+
+    /// As [`look`](Self::look), and says it in the log; whether it is open.
+    async fn introduce(&self) -> bool {
+        let name = &self.name;
+        match self.look().await {
+            Ok(loaded) => {
+                let description = &loaded.description;
+                info!(executor = name, version = description.version, "executor {} is there", description.name);
+                true
+            }
+            Err(why) => {
+                warn!(executor = name, "[Executors.{name}] can't be used now: {why}");
+                false
+            }
+        }
+    }
+
     fn ready(&self, opened: Opened, shared: bool) -> Ready {
         let version = opened.runner.loaded.description.version.clone();
         let about = About { name: self.name.clone(), version, sha256: opened.sha256 };

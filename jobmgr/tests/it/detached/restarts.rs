@@ -3,8 +3,9 @@ use jobmgr::domain::job::Status;
 
 use super::{Site, attempts, ended, is_whole, log, start, status};
 use crate::support::processes::{Signal, children, signal};
-use crate::support::server::eventually;
+use crate::support::server::{Server, eventually};
 
+const RETRY: &str = "Retry = { Max = 1, Backoff = \"100ms\" }";
 /// With a short lease, so that nothing waits long for a dead holder.
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"";
 
@@ -27,6 +28,42 @@ fn a_job_goes_on_while_the_server_ends_and_starts_again() {
     assert_eq!(job.ended.unwrap().artifacts[0].name, "made.txt");
     assert_eq!(attempts(&server, id).len(), 1);
     eventually("it is cleaned up", || site.cluster.left().is_empty());
+    let begins = taken_up(&server, id);
+    assert_eq!(begins[0], [0, 0, 0]);
+    // The executor is told how much is there, and when the end of it was written.
+    for [bytes, time, at_that_time] in &begins[1..] {
+        assert!(*bytes > 0 && *time == 1_000_000_000 + bytes && (1..=*bytes).contains(at_that_time), "{begins:?}");
+    }
+    assert_eq!(begins.len(), site.cluster.notes().iter().filter(|note| !note.ends_with("cleans")).count());
+}
+
+/// What the executor said whenever it took the job up: the bytes that were there, the time of the last, and how many of
+/// those had that time.
+fn taken_up(server: &Server, id: i64) -> Vec<[u64; 3]> {
+    let said = log(server, id, "executor");
+    let numbers = said.lines().map(|line| line.split(' ').filter_map(|word| word.parse().ok()).collect::<Vec<u64>>());
+    numbers.map(|numbers| numbers.try_into().unwrap_or_else(|_| panic!("{said}"))).collect()
+}
+
+#[test]
+fn what_the_executor_says_is_there_at_once_and_stays_with_its_attempt() {
+    let site = Site::new(CONFIG);
+    site.spec("tried", "[ \"$JOBMGR_ATTEMPT\" = 2 ] || exit 3; until [ -e ../go ]; do sleep 0.05; done", RETRY);
+    let worker = site.home.serve();
+    // Another process than the one that runs the job.
+    let api = site.home.serve_by(site.home.jobmgr(&["serve", "--no-worker"]));
+    let id = start(&worker, "tried");
+    let of = |attempt: i64| {
+        let path = format!("/v1/jobs/{id}/logs?stream=executor&attempt={attempt}");
+        String::from_utf8(api.client().get(&path).body).unwrap()
+    };
+    let says = |attempt: i64| of(attempt).ends_with(&format!("-{id}-{attempt} from 0 0 0\n"));
+    eventually("it says something in the second attempt", || log(&api, id, "executor").contains("-2 from 0"));
+    assert_eq!(status(&api, id), "started");
+    assert!(says(1) && says(2) && of(1).lines().count() == 1, "{} {}", of(1), of(2));
+    site.go();
+    assert_eq!(ended(&worker, &site, id).status, Status::Completed);
+    assert!(says(1) && says(2) && of(1).lines().count() == 1, "{} {}", of(1), of(2));
 }
 
 #[test]

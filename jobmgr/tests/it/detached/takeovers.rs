@@ -52,6 +52,7 @@ fn another_worker_goes_on_with_the_job_of_a_hung_one() {
         let first = site.home.worker_by(site.home.jobmgr(&["worker"]));
         let id = start(&api, "count");
         eventually("it has written", || log(&api, id, "stdout").contains("line 20\n"));
+        eventually("its executor is heard", || log(&api, id, "executor").ends_with("-1 from 0 0 0\n"));
         signal(first.pid(), Signal::STOP);
         let _second = site.home.worker_by(site.home.jobmgr(&["worker"]));
         eventually("the other one has it", || site.cluster.count("recovers by handle") == 1);
@@ -62,6 +63,7 @@ fn another_worker_goes_on_with_the_job_of_a_hung_one() {
         assert_eq!(site.begun(), [format!("{id} 1")]);
         assert_eq!(job.ended.unwrap().artifacts.len(), 1);
         assert_eq!(attempts(&api, id).len(), 1);
+        assert!(log(&api, id, "executor").lines().count() >= 2, "what both holders heard");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The executors that ship, under a real jobmgr and against the real thing: jobs are begun once, and every byte of
 //! their output comes once, whatever ends in between.
 
+/// `jobmgr plugin check` of each.
+mod check;
 mod containers;
 /// A Slurm of one node, as the executor's own tests start it.
 #[path = "../../../../executors/slurm/tests/slurm/cluster.rs"]
@@ -15,14 +17,6 @@ use crate::support::processes::{Signal, signal};
 use crate::support::server::{Home, Server, eventually};
 
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"\n";
-const KUBECONFIG: &str = "
-apiVersion: v1
-kind: Config
-current-context: x
-clusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}]
-users: [{name: x, user: {token: x}}]
-contexts: [{name: x, context: {cluster: x, user: x}}]
-";
 /// Numbered lines for some seconds, and an artifact.
 const COUNT: &str = "echo begun >> \"$JOBMGR_ARTIFACTS_DIR/begun.txt\"; i=0; while [ $i -lt 40 ]; do i=$((i+1)); \
     echo \"line $i\"; echo \"note $i\" >&2; sleep 0.1; done; echo over";
@@ -125,28 +119,4 @@ fn jobs_on_slurm_outlive_jobmgr_and_end_on_request() {
     goes_on_over_restarts(&home);
     ends_on_request(&home);
     eventually("no job is left", || !cluster.call("squeue", &["-h"]).contains("jm-"));
-}
-
-#[test]
-fn the_executors_that_ship_pass_the_check() {
-    let home = Home::new("");
-    for (package, name) in [
-        ("jobmgr-executor-docker", "docker"),
-        ("jobmgr-executor-slurm", "slurm"),
-        ("jobmgr-executor-kubernetes", "kubernetes"),
-        ("jobmgr-executor-http", "http"),
-    ] {
-        let library = install(&built(package), &home.path("plugins"), name);
-        let mut command = home.jobmgr(&["plugin", "check"]);
-        if name == "kubernetes" {
-            // It reads where its cluster is when it is opened; nobody need be there.
-            std::fs::write(home.path("kubeconfig"), KUBECONFIG).unwrap();
-            let config = serde_json::json!({"Kubeconfig": home.path("kubeconfig")});
-            std::fs::write(home.path("config.json"), config.to_string()).unwrap();
-            command.args(["--config", "config.json"]);
-        }
-        let output = command.arg(&library).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && !said.contains("WRONG"), "{name}: {said}");
-    }
 }

@@ -126,7 +126,7 @@ impl Server {
             warnings: vec![],
             artifacts,
             skipped: vec![],
-            executor_log: String::new(),
+            executor_log: Log::default(),
         };
         let finish = Arc::new(Finish { status, reason, attempt: claim.attempt, chunks: false, ended });
         assert!(self.api.store.finish(claim, finish, None).await.unwrap().is_some());

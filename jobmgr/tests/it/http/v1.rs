@@ -84,7 +84,7 @@ async fn pages_of_others_can_not_cancel() {
 
 async fn write(server: &Server, claim: &Claim, stream: Stream, start: u64, text: &str) {
     let Claim { id, epoch, attempt, .. } = *claim;
-    let chunk = Chunk { id, epoch, attempt, stream, start, bytes: text.into() };
+    let chunk = Chunk { id, epoch, attempt, stream, start, bytes: text.into(), time: (0, 0) };
     assert!(server.api.store.chunk(chunk).await.unwrap());
 }
 

@@ -88,6 +88,12 @@ impl Runner {
             assert_eq!(call, number);
             match kind {
                 LOG if payload[0] == 1 => stdout.push_str(&String::from_utf8_lossy(&payload[1..])),
+                // With the time of it.
+                LOG if payload[0] == 0x81 => {
+                    let (time, text) = payload[1..].split_at(8);
+                    let time = u64::from_le_bytes(time.try_into().unwrap());
+                    stdout.push_str(&format!("{time} {}", String::from_utf8_lossy(text)));
+                }
                 CHECKPOINT | REQUEST => {
                     let mut answer = NO.to_le_bytes().to_vec();
                     answer.extend_from_slice(b"there is no method 'no.such.method'");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Plugged, tell, told};
 use crate::support::libraries::of_c;
-use crate::support::processes::{children, private_memory};
+use crate::support::processes::{Signal, children, of_jobs, private_memory, runs, signal, state};
 use crate::support::server::{Server, eventually};
 
 /// Short enough that a test may wait for it.
@@ -78,6 +78,34 @@ fn a_library_that_hangs_while_it_is_opened_ends_with_the_jobs_time() {
     assert_eq!(tell(&server, "cancelled").ended.result, "hello from C\n");
 }
 
+#[test]
+fn a_library_that_takes_its_time_to_open_keeps_no_server_from_starting() {
+    let plugged = Plugged::new("[Worker]\nConcurrency = 4");
+    let Some(()) = plugged.c("hang", "wrong.c", &["-DCTOR_HANG"]) else { return };
+    let Some(()) = plugged.c("slow", "wrong.c", &["-DCTOR_SLOW"]) else { return };
+    plugged.home.sh("own", "echo own", "");
+    plugged.home.spec("wrong", "Command = \"x\"\nExecutor = \"slow\"\n[Options]\nNo = 1\n");
+    let server = plugged.serve();
+    let loading = |name| format!("[Executors.{name}] is still being opened after 2s; its jobs wait for it");
+    for name in ["hang", "slow"] {
+        assert!(plugged.home.log().contains(&loading(name)), "{}", plugged.home.log());
+    }
+    assert_eq!(server.run("own", json!({})).status, "completed");
+    // Nobody knows yet what the slow one takes.
+    let ids = ["slow", "wrong"].map(|name| server.start(name, json!({})));
+    eventually("their jobs are begun", || ids.iter().all(|id| server.job(*id)["job"]["status"] == "started"));
+    std::fs::write(plugged.home.path("go"), "").unwrap();
+    for id in ids {
+        assert_eq!(told(&server, id).ended.status, "completed", "it has waited");
+    }
+    eventually("it is open", || plugged.home.log().contains("executor slow is there"));
+    let told = tell(&server, "wrong");
+    assert_eq!(told.reason.as_deref(), Some("invalid_job"), "{told:?}");
+    assert!(told.error.contains("'Options': unknown key 'No'"), "{told:?}");
+    // The other one is given up, and not for ever.
+    eventually("it is said", || plugged.home.log().contains("hang.so: was not open within 10s"));
+}
+
 /// A runner that is stopped from outside takes no frames: a large job does not fit into what the system keeps for it.
 #[test]
 fn a_spare_that_was_stopped_wedges_no_slot() {
@@ -90,12 +118,50 @@ fn a_spare_that_was_stopped_wedges_no_slot() {
     let server = plugged.serve();
     let spare = children(server.pid()).into_iter().find(|pid| plugged.runners().contains(pid));
     let spare = spare.expect("a spare is kept");
-    eventually("the spare has stopped itself", || crate::support::processes::state(spare) == Some('T'));
+    eventually("the spare has stopped itself", || state(spare) == Some('T'));
     let values: serde_json::Map<_, _> = (0..12).map(|n| (format!("p{n}"), json!(long))).collect();
     let id = server.start("stops", values.into());
     let told = told(&server, id);
     assert_eq!(told.reason.as_deref(), Some("executor_error"), "{told:?}");
     assert_eq!(told.error, "the executor's process did not read its line before it gave a result");
+}
+
+#[test]
+fn what_a_library_prints_is_there_while_its_job_runs() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("prints", "print_and_sleep", KEYS, "");
+    let server = plugged.serve();
+    let id = server.start("prints", json!({}));
+    let own = || server.client().get(&format!("/v1/jobs/{id}/logs?stream=executor")).body;
+    eventually("what it printed is there", || own() == b"printed\n");
+    assert_eq!(server.job(id)["job"]["status"], "started");
+    cancel(&server, id);
+    assert_eq!(told(&server, id).own, "printed\n", "once");
+}
+
+#[test]
+fn a_runner_that_is_stopped_does_not_outlive_its_server() {
+    let plugged = Plugged::new("[Worker]\nConcurrency = 2");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("sigstop", "sigstop", KEYS, "");
+    plugged.home.sh("own", "echo begun; sleep 600", "");
+    let mut server = plugged.serve();
+    let id = server.start("own", json!({}));
+    said(&server, id, "begun\n");
+    let id = server.start("sigstop", json!({}));
+    said(&server, id, "stops\n");
+    let runners = children(server.pid());
+    for runner in &runners {
+        signal(*runner, Signal::STOP);
+        eventually("it is stopped", || state(*runner) == Some('T'));
+    }
+    assert!(runners.len() >= 2, "a library's and one of our own: {runners:?}");
+    server.kill();
+    eventually("nothing is left", || {
+        !runners.iter().any(|runner| runs(*runner)) && of_jobs(plugged.home.dir.path()).is_empty()
+    });
+    assert_eq!(plugged.strays(), []);
 }
 
 #[test]

@@ -41,6 +41,18 @@ async fn mysql_keeps_the_rules() {
     keeps_the_rules(Kind::MySql).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_elsewhere_that_nobody_comes_for_is_given_up() {
+    for kind in Kind::ALL {
+        let Some(server) = kind.shared() else { continue };
+        let url = server.fresh();
+        let store = open(&url).await;
+        let keeper = server.behind().unwrap_or(server);
+        let change = |statement: &str| drop(keeper.sql(url.rsplit('/').next().unwrap(), statement));
+        super::rules::nobody_comes(&store, change).await;
+    }
+}
+
 /// A look changes nothing, and tells what is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_makes_no_tables() {

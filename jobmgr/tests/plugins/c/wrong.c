@@ -12,12 +12,25 @@ __attribute__((constructor)) static void loaded(void) { exit(0); }
 __attribute__((constructor)) static void loaded(void) {
     for (;;) sleep(600);
 }
+#elif defined(CTOR_SLOW)
+/* Until there is a file "go" where the variable says. */
+__attribute__((constructor)) static void loaded(void) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/go", getenv("JM_TEST_MARK"));
+    while (access(path, F_OK) != 0) usleep(10000);
+}
 #elif defined(UNRESOLVED)
 extern int a_function_that_nobody_has(void);
 #endif
 
 static int32_t describe(jm_call *call) {
+#if defined(CTOR_SLOW)
+    call->host->reply(call, JM_LIT("{\"name\": \"slow\", \"version\": \"0\", \"options_schema\": "
+                                   "{\"type\": \"object\", \"additionalProperties\": false, "
+                                   "\"properties\": {\"Yes\": {}}}}"));
+#else
     call->host->reply(call, JM_LIT("{\"name\": \"wrong\", \"version\": \"0\"}"));
+#endif
     return JM_OK;
 }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Error, Job, Kind, Outcome};
+use jobmgr_plugin_api::{Error, Job, Kind, Logged, Outcome, Stream};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +30,8 @@ const SIGN: Duration = Duration::from_secs(3);
 pub(super) struct Heard {
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
+    /// How much of both there is, and of when.
+    pub(super) logged: [Logged; 2],
     pub(super) handle: Option<Vec<u8>>,
     pub(super) result: Option<Result<Outcome, Failure>>,
 }
@@ -55,9 +57,18 @@ pub(super) async fn listen(
         let Ok(said) = timeout_at(until, call.next()).await else { return moment == Moment::Middle };
         let mut life = true;
         match said {
-            Said::Stdout(data) => heard.stdout.extend_from_slice(&data),
-            Said::Stderr(data) => heard.stderr.extend_from_slice(&data),
-            Said::Executor(_) | Said::Event(_) => life = false,
+            Said::Log { stream, time_ns, data } => match stream {
+                Stream::Stdout => {
+                    heard.logged[0].add(time_ns, data.len() as u64);
+                    heard.stdout.extend_from_slice(&data);
+                }
+                Stream::Stderr => {
+                    heard.logged[1].add(time_ns, data.len() as u64);
+                    heard.stderr.extend_from_slice(&data);
+                }
+                _ => life = false,
+            },
+            Said::Event(_) => life = false,
             Said::Checkpoint(_) if moment == Moment::Checkpoint => return true,
             Said::Checkpoint(handle) => {
                 heard.handle = Some(handle.to_vec());

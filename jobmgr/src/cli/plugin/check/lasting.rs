@@ -1,10 +1,10 @@
 use super::Verdict;
-use super::jobs::{Reference, run};
+use super::jobs::{Reference, run, tidy};
 use super::options::validate;
 use super::platform;
 use super::subject::Subject;
 use crate::runner::Failure;
-use crate::runner::plugin::{Runner, Work};
+use crate::runner::plugin::{Loaded, Runner, Work};
 
 /// How much a process may grow by a thousand calls, in bytes.
 const GROWTH: u64 = 2 << 20;
@@ -47,7 +47,7 @@ async fn many(subject: &Subject, runner: &Runner, count: usize) -> Result<(), St
 }
 
 /// 15: it works with the first jobmgr, and with one that can do more than today's.
-pub(super) async fn tables(subject: &Subject, reference: Option<&Reference>) -> Verdict {
+pub(super) async fn tables(subject: &Subject, about: &Loaded, reference: Option<&Reference>) -> Verdict {
     for (shown, what) in [("first", "the first jobmgr's table"), ("larger", "a table with unknown fields")] {
         let wrong = |why: String| Verdict::Wrong(format!("with {what}: {why}"));
         let runner = match subject.open_as(Some(shown)).await {
@@ -59,6 +59,7 @@ pub(super) async fn tables(subject: &Subject, reference: Option<&Reference>) -> 
         }
         if let (Some(reference), Ok(job)) = (reference, subject.job()) {
             let (heard, result) = run(subject, &runner, Work::Run, &job).await;
+            drop(tidy(subject, about, &job, heard.handle.clone()).await);
             let differs = match result {
                 Ok(outcome) => reference.differs(&heard.stdout, &heard.stderr, &outcome),
                 Err(why) => Some(why),

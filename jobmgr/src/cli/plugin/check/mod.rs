@@ -170,6 +170,6 @@ async fn points(subject: &Subject, report: &mut Report) {
     point!(report, 12, jobs::cleanup(subject, &about).await);
     point!(report, 13, jobs::eight(subject, &about, reference).await);
     point!(report, 14, lasting::calls(subject).await);
-    point!(report, 15, lasting::tables(subject, reference).await);
+    point!(report, 15, lasting::tables(subject, &about, reference).await);
     point!(report, 16, telling::build(&about));
 }

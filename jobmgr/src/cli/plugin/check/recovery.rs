@@ -1,4 +1,4 @@
-use jobmgr_plugin_api::{Job, Logged, Stop};
+use jobmgr_plugin_api::{Job, Stop};
 use serde_json::Value;
 
 use super::drive::{Heard, Moment, listen};
@@ -111,7 +111,7 @@ async fn gone_on_with(subject: &Subject, reference: &Reference, mut job: Job<Val
         Ok(runner) => runner,
         Err(why) => return Verdict::Wrong(why),
     };
-    job.logged = [&heard.stdout, &heard.stderr].map(|stream| Logged::bytes(stream.len() as u64));
+    job.logged = heard.logged;
     let (more, result) = run(subject, &runner, Work::Recover { handle: heard.handle.clone() }, &job).await;
     runner.end().await;
     let outcome = match result {

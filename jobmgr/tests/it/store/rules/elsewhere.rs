@@ -1,7 +1,7 @@
 //! Jobs that run where the end of their holder does not end them.
 
-use jobmgr::domain::job::{AttemptEnding, Status};
-use jobmgr::store::{Cancel, Dispatch, Store};
+use jobmgr::domain::job::{AttemptEnding, Claim, LogBody, Reason, Status};
+use jobmgr::store::{Cancel, Chunk, Dispatch, EXECUTOR_LOG, Store, Stream};
 
 use super::{GONE, LEASE, by, claim_one, completed, failure, job};
 
@@ -13,6 +13,8 @@ pub(super) async fn all<F: Future<Output = super::Store>>(fresh: &impl Fn() -> F
     what_executors_left_is_remembered_until_it_is_cleaned_up(&fresh().await).await;
     a_job_that_is_run_again_is_nobodys_elsewhere(&fresh().await).await;
     the_executor_is_kept_with_each_attempt(&fresh().await).await;
+    what_executors_say_is_kept_with_each_attempt(&fresh().await).await;
+    a_piece_of_output_has_the_time_of_its_end(&fresh().await).await;
 }
 
 fn dispatch(executor: &str, recovers: bool) -> Dispatch {
@@ -38,7 +40,8 @@ async fn a_job_that_runs_elsewhere_is_taken_over_and_not_queued(store: &Store) {
     assert!(store.finish(&taken.claim, completed(1, b"out"), None).await.unwrap().is_some());
     let ended = store.job(id).await.unwrap().unwrap();
     assert_eq!((ended.status, ended.attempt), (Status::Completed, 1));
-    assert_eq!(ended.ended.unwrap().executor_log, "said");
+    let said = ended.ended.unwrap().executor_log;
+    assert_eq!((said.written, said.body), (9, LogBody::Inline(b"said".to_vec())), "with what is left out before it");
 }
 
 async fn a_job_is_taken_over_once(store: &Store) {
@@ -154,4 +157,84 @@ async fn the_executor_is_kept_with_each_attempt(store: &Store) {
         (AttemptEnding::Failed, &"one".into())
     );
     assert_eq!(store.job(id).await.unwrap().unwrap().executor.unwrap()["name"], "two");
+}
+
+async fn say(store: &Store, claim: &Claim, start: u64, bytes: &[u8]) {
+    let piece = Chunk { stream: Stream::Executor, ..super::chunk(claim, start, bytes) };
+    assert!(store.chunk(piece).await.unwrap());
+}
+
+async fn what_executors_say_is_kept_with_each_attempt(store: &Store) {
+    let id = store.submit(job("x", 5)).await.unwrap();
+    let said = async |attempt| {
+        let log = store.executor_log(id, attempt).await.unwrap();
+        let LogBody::Inline(bytes) = log.body else { panic!("{log:?}") };
+        (log.written, bytes)
+    };
+    let nothing = || (0, Vec::new());
+    let claim = claim_one(store, "w1", LEASE).await.unwrap();
+    say(store, &claim, 0, b"one ").await;
+    say(store, &claim, 4, b"two").await;
+    assert!(store.chunk(super::chunk(&claim, 0, b"out")).await.unwrap());
+    assert_eq!(said(1).await, (7, b"one two".to_vec()), "while it runs");
+    assert!(store.retry(&claim, failure(), GONE).await.unwrap());
+    assert_eq!(said(1).await, (7, b"one two".to_vec()), "and afterwards");
+    assert!(store.live(id, 1, Stream::Stdout, 0).await.unwrap().bytes.is_empty());
+    // Its worker dies.
+    let claim = claim_one(store, "w1", GONE).await.unwrap();
+    say(store, &claim, 0, b"last words").await;
+    assert_eq!(store.sweep().await.unwrap().queued, 1);
+    assert_eq!(said(2).await, (10, b"last words".to_vec()));
+    // Much, of which the end is kept; a piece is missing before it.
+    let claim = claim_one(store, "w1", LEASE).await.unwrap();
+    let piece = vec![b'x'; usize::try_from(EXECUTOR_LOG).unwrap()];
+    for number in [0, 2, 3] {
+        say(store, &claim, number * EXECUTOR_LOG, &piece).await;
+    }
+    let (written, bytes) = said(3).await;
+    assert_eq!(written, 4 * EXECUTOR_LOG);
+    assert!((EXECUTOR_LOG..=2 * EXECUTOR_LOG).contains(&(bytes.len() as u64)), "{}", bytes.len());
+    assert!(store.finish(&claim, completed(3, b""), None).await.unwrap().is_some());
+    assert_eq!(said(3).await, nothing(), "it is kept with the end");
+    assert_eq!((said(1).await.0, said(2).await.0, said(4).await), (7, 10, nothing()));
+}
+
+async fn a_piece_of_output_has_the_time_of_its_end(store: &Store) {
+    let id = store.submit(job("x", 5)).await.unwrap();
+    let claim = claim_one(store, "w1", LEASE).await.unwrap();
+    for (start, time) in [(0, (5, 3)), (3, (u64::MAX, 2)), (6, (0, 0))] {
+        assert!(store.chunk(Chunk { time, ..super::chunk(&claim, start, b"abc") }).await.unwrap());
+        let live = store.live(id, 1, Stream::Stdout, 0).await.unwrap();
+        assert_eq!((live.bytes.len() as u64, live.time), (start + 3, time));
+    }
+}
+
+/// After a week, or after a minute where its end was asked for. `change` runs a statement, which the store has none for.
+pub async fn nobody_comes(store: &Store, change: impl Fn(&str)) {
+    let begin = async || {
+        let id = store.submit(job("x", 5)).await.unwrap();
+        let claim = claim_one(store, "w1", GONE).await.unwrap();
+        assert!(store.dispatch(&claim, dispatch("far", true)).await.unwrap());
+        id
+    };
+    let later = async |seconds: u64| {
+        change(&format!("update jobs set lease_until = lease_until - {}", seconds * 1000));
+        let swept = store.sweep().await.unwrap();
+        assert_eq!(swept.queued, 0, "it is not run again");
+        swept.ended
+    };
+    let (left, canceled) = (begin().await, begin().await);
+    assert_eq!(store.cancel(canceled).await.unwrap(), Cancel::Asked);
+    assert_eq!(later(30).await, [0; 0], "somebody may come and end it");
+    assert_eq!(later(31).await, [canceled]);
+    let job = store.job(canceled).await.unwrap().unwrap();
+    assert_eq!((job.status, job.attempt), (Status::Canceled, 1));
+    assert_eq!(store.attempts(canceled).await.unwrap()[0].ending, AttemptEnding::Lost);
+    const DAY: u64 = 24 * 3600;
+    assert_eq!(later(6 * DAY).await, [0; 0], "the other one may still be gone on with");
+    assert_eq!(store.status(left).await.unwrap(), Some((Status::Started, 1)));
+    assert_eq!(later(DAY).await, [left]);
+    let job = store.job(left).await.unwrap().unwrap();
+    assert_eq!((job.status, job.reason), (Status::Failed, Some(Reason::WorkerLost)));
+    assert!(job.ended.unwrap().error.unwrap().contains("'far' has come for it within a week"));
 }

@@ -6,6 +6,8 @@ mod moves;
 mod several;
 mod submissions;
 
+pub use elsewhere::nobody_comes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,7 @@ pub fn completed(attempt: i64, stdout: &[u8]) -> Arc<Finish> {
         warnings: vec!["a warning".into()],
         artifacts: Vec::new(),
         skipped: vec![Skipped { name: "link".into(), reason: "symlink".into() }],
-        executor_log: "said".into(),
+        executor_log: Log { written: 9, body: LogBody::Inline(b"said".to_vec()) },
     };
     Arc::new(Finish { status: Status::Completed, reason: None, attempt, chunks: true, ended })
 }
@@ -54,7 +56,7 @@ pub fn failure() -> Arc<Failure> {
 
 fn chunk(claim: &Claim, start: u64, bytes: &[u8]) -> Chunk {
     let Claim { id, epoch, attempt, .. } = *claim;
-    Chunk { id, epoch, attempt, stream: Stream::Stdout, start, bytes: bytes.to_vec() }
+    Chunk { id, epoch, attempt, stream: Stream::Stdout, start, bytes: bytes.to_vec(), time: (0, 0) }
 }
 
 async fn claim_one(store: &Store, worker: &str, lease: Duration) -> Option<Claim> {

@@ -122,6 +122,10 @@ impl Executor for Bad {
                 leaked.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
                 std::mem::forget(leaked);
             }
+            "print_and_sleep" => {
+                println!("printed");
+                ctx.sleep(Duration::from_secs(600))?;
+            }
             "sleep" => ctx.sleep(Duration::from_secs(600))?,
             "print" => print!("printed, without an end of the line"),
             "command" => return ctx.run_command(Command::new("/bin/sh").args(["-c", &job.command.join(" ")])),

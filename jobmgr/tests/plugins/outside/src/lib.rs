@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jobmgr_plugin_api::{
-    Context, Error, Executor, Job, KillReason, Outcome, Recover, Result, Stop, Stream, export_executor,
+    Context, Error, Executor, Job, KillReason, Logged, Outcome, Recover, Result, Stop, Stream, export_executor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 struct Outside {
     folder: PathBuf,
@@ -100,6 +103,8 @@ impl Outside {
 
     fn follow(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
         let mut places = job.logged.map(|logged| logged.bytes);
+        let Logged { bytes, time_ns, time_bytes, .. } = job.logged[0];
+        ctx.log(Stream::Executor, format!("{} from {bytes} {time_ns} {time_bytes}\n", job.key).as_bytes())?;
         let mut killed = None;
         loop {
             let exit = fs::read_to_string(self.file(job, "exit")).ok();
@@ -110,8 +115,9 @@ impl Outside {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes)?;
                 if !bytes.is_empty() {
-                    ctx.log(stream, &bytes)?;
                     *place += bytes.len() as u64;
+                    // A time that tells how much came before it.
+                    ctx.log_at(stream, SECOND + *place, &bytes)?;
                 }
             }
             if let Some(exit) = exit {

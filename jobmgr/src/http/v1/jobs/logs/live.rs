@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_part_is_what_is_there_of_it() {
-        let pieces = [Live { start: 4, bytes: b"efgh".to_vec() }, Live { start: 20, bytes: b"uvw".to_vec() }];
+        let piece = |start, bytes: &[u8]| Live { start, bytes: bytes.to_vec(), time: (0, 0) };
+        let pieces = [piece(4, b"efgh"), piece(20, b"uvw")];
         assert_eq!(first(&pieces, &(0..100)), Some((4, &b"efgh"[..])));
         assert_eq!(first(&pieces, &(5..7)), Some((5, &b"fg"[..])));
         assert_eq!(first(&pieces, &(8..22)), Some((20, &b"uv"[..])));

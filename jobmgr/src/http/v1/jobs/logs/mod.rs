@@ -48,8 +48,8 @@ impl Logs {
         &self,
         /// The job's id.
         id: Path,
-        /// Which of its streams: `stdout`, `stderr`, or `executor`: what a library's executor said or printed itself,
-        /// which is there once the job has ended.
+        /// Which of its streams: `stdout`, `stderr`, or `executor`: what a library's executor said or printed itself;
+        /// of each attempt the last 64 KiB.
         stream: Optional<Stream>,
         /// Which of its attempts; left out, the last one.
         attempt: Optional<i64>,

@@ -2,7 +2,7 @@
 
 use super::super::super::problem::{Code, Problem};
 use super::unavailable;
-use crate::domain::job::{Job, JobId, Log, LogBody, Status};
+use crate::domain::job::{Job, JobId, Log, Status};
 use crate::store::{Store, Stream};
 
 /// What is asked for.
@@ -39,7 +39,7 @@ pub(super) async fn find(store: &Store, asked: &Asked) -> Result<Source, Problem
         let log = match asked.stream {
             Stream::Stdout => past.stdout,
             Stream::Stderr => past.stderr,
-            Stream::Executor => Log::default(),
+            Stream::Executor => store.executor_log(asked.id, attempt).await.map_err(failed)?,
         };
         let last = attempt == job.attempt && job.status.is_terminal();
         return Ok(if last { Source::Last { attempt, log } } else { Source::Kept { attempt, log } });
@@ -57,7 +57,7 @@ fn of_the_row(job: Job, attempt: i64, stream: Stream) -> Source {
             let log = match stream {
                 Stream::Stdout => ended.stdout,
                 Stream::Stderr => ended.stderr,
-                Stream::Executor => of_text(ended.executor_log),
+                Stream::Executor => ended.executor_log,
             };
             Source::Last { attempt, log }
         }
@@ -65,9 +65,4 @@ fn of_the_row(job: Job, attempt: i64, stream: Stream) -> Source {
         // Nothing was kept of it.
         _ => Source::Kept { attempt, log: Log::default() },
     }
-}
-
-/// The end of a text is all that was kept of it.
-fn of_text(text: String) -> Log {
-    Log { written: text.len() as u64, body: LogBody::Inline(text.into_bytes()) }
 }
