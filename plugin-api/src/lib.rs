@@ -13,6 +13,7 @@ mod job;
 /// jobmgr's half of the C interface: calls the functions of a library's table.
 pub mod loaded;
 mod outcome;
+pub mod progress;
 /// Executors on a runtime of tokio.
 #[cfg(feature = "tokio")]
 pub mod runtime;
