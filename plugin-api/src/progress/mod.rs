@@ -7,9 +7,12 @@ mod platform;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::Context;
 
+/// How often the file of a job on this machine is worth a look.
+pub const EVERY: Duration = Duration::from_millis(200);
 /// How much of its end is read; a line that does not fit is none.
 const END: u64 = 4096;
 
@@ -18,6 +21,7 @@ const END: u64 = 4096;
 #[derive(Debug)]
 pub struct Progress {
     path: PathBuf,
+    due: Instant,
     told: Option<(f64, String)>,
     warned: bool,
 }
@@ -25,7 +29,7 @@ pub struct Progress {
 impl Progress {
     /// The file at this place, whether or not it is there yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), told: None, warned: false }
+        Self { path: path.into(), due: Instant::now() + EVERY, told: None, warned: false }
     }
 
     /// The file of a job with this environment, if it has one.
@@ -33,9 +37,22 @@ impl Progress {
         env.get("JOBMGR_PROGRESS").filter(|path| !path.is_empty()).map(Self::at)
     }
 
+    /// When [`tick`](Self::tick) looks again.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// As [`look`](Self::look), where it is time to: every [`EVERY`].
+    pub fn tick(&mut self, ctx: &Context<'_>) {
+        if Instant::now() >= self.due {
+            self.look(ctx);
+        }
+    }
+
     /// Tells what its last whole line says, if that is new: `42 some text`, `42.5% some text` or only `42`. The first
     /// line that is something else is a warning.
     pub fn look(&mut self, ctx: &Context<'_>) {
+        self.due = Instant::now() + EVERY;
         let Some(line) = self.end().as_deref().and_then(last_line) else { return };
         match parse(&line) {
             Some(now) if self.told.as_ref() == Some(&now) => {}
