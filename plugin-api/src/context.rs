@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Result};
+use crate::{Error, Logged, Result};
 
 /// Where output belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,10 @@ pub trait Host: Sync {
     /// # Errors
     /// What the server says; [`Kind::Unsupported`](crate::Kind::Unsupported) for a method that it does not know.
     fn request(&self, method: &str, json: &serde_json::Value) -> Result<serde_json::Value>;
+    /// What of the output jobmgr has by now, where the host counts it.
+    fn logged(&self) -> Option<[Logged; 2]> {
+        None
+    }
 }
 
 /// The executor's handle to jobmgr, good for one call. May be used from any thread.

@@ -13,9 +13,11 @@ mod job;
 /// jobmgr's half of the C interface: calls the functions of a library's table.
 pub mod loaded;
 mod outcome;
+pub mod progress;
 /// Executors on a runtime of tokio.
 #[cfg(feature = "tokio")]
 pub mod runtime;
+mod size;
 mod stops;
 pub mod test;
 pub mod wrapped;
@@ -25,6 +27,7 @@ pub use context::{Context, Event, Host, MAX_HANDLE, OnStop, Stop, StopGuard, Str
 pub use error::{Error, Kind, Result};
 pub use job::{Job, Limits, Logged, NoConfig, NoOptions};
 pub use outcome::{Ending, KillReason, Outcome};
+pub use size::Size;
 pub use stops::Stops;
 pub use {schemars, serde, serde_json};
 

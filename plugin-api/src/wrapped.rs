@@ -138,8 +138,10 @@ pub fn collect<O>(ctx: &Context<'_>, job: &Job<O>) -> Result<Option<Report>> {
         let commit = json!({"name": name, "slot": slot, "size": size, "sha256": sha256});
         ctx.request("artifact.commit", &commit)?;
     }
+    // Of what was logged before it failed the last time nothing is logged again.
+    let logged = ctx.host().logged().unwrap_or(job.logged);
     for (stream, file, logged) in
-        [(Stream::Stdout, &report.stdout, job.logged[0]), (Stream::Stderr, &report.stderr, job.logged[1])]
+        [(Stream::Stdout, &report.stdout, logged[0]), (Stream::Stderr, &report.stderr, logged[1])]
     {
         if let Some(file) = file {
             read(ctx, &json!(file.slot), logged.bytes, &mut |piece| ctx.log(stream, piece))?;

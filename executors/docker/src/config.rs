@@ -7,8 +7,8 @@ use jobmgr_plugin_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Size;
 use crate::options::Pull;
-use crate::size::Size;
 
 /// `[Executors.docker.Config]`: which engine, and what holds for jobspecs that say nothing of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -61,8 +61,8 @@ impl Config {
 
     /// Checks what a schema can't say.
     pub(crate) fn check(&self) -> Result<()> {
-        if let Some(memory) = &self.memory {
-            memory.bytes().map_err(|why| Error::invalid(format!("Memory: {why}")))?;
+        if self.memory == Some(Size(0)) {
+            return Err(Error::invalid("Memory: must be above 0, such as \"2GiB\""));
         }
         if self.cpus.is_some_and(|cpus| !(cpus > 0.0 && cpus.is_finite())) {
             return Err(Error::invalid("Cpus: must be above 0, such as 1.5"));

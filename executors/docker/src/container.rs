@@ -52,8 +52,7 @@ fn labels(job: &Job<Options>) -> HashMap<String, String> {
 
 fn host(job: &Job<Options>, config: &Config, engine: &Engine) -> Result<HostConfig> {
     let options = &job.options;
-    let memory = options.memory.as_ref().or(config.memory.as_ref());
-    let memory = memory.map(|size| bytes("Memory", size)).transpose()?;
+    let memory = options.memory.or(config.memory).map(bytes);
     let cpus = options.cpus.or(config.cpus);
     Ok(HostConfig {
         mounts: Some(mounts(job)),
@@ -66,7 +65,7 @@ fn host(job: &Job<Options>, config: &Config, engine: &Engine) -> Result<HostConf
         memory_swap: memory,
         nano_cpus: cpus.map(|cpus| (cpus * 1e9).round() as i64),
         pids_limit: options.pids_limit.or(config.pids_limit),
-        shm_size: options.shm_size.as_ref().map(|size| bytes("ShmSize", size)).transpose()?,
+        shm_size: options.shm_size.map(bytes),
         ulimits: ulimits(options),
         device_requests: gpus(options, engine)?,
         devices: (!options.devices.is_empty())
@@ -100,8 +99,9 @@ fn log(config: &Config, engine: &Engine) -> HostConfigLogConfig {
     HostConfigLogConfig { typ: Some(driver.to_owned()), config: Some(bounds) }
 }
 
-fn bytes(name: &str, size: &crate::Size) -> Result<i64> {
-    size.bytes().map_err(|why| Error::invalid(format!("{name}: {why}")))
+/// As the engine counts; no size is larger than that.
+fn bytes(size: crate::Size) -> i64 {
+    i64::try_from(size.0).unwrap_or(i64::MAX)
 }
 
 fn list(items: &[String]) -> Option<Vec<String>> {

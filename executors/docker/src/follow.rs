@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::WaitContainerOptions;
 use futures_util::StreamExt;
+use jobmgr_plugin_api::progress::{self, Progress};
 use jobmgr_plugin_api::{Context, Error, Job, Kind, Outcome, Result, Stop};
 use tokio::time::{sleep, timeout};
 
@@ -15,7 +16,6 @@ use crate::failure::{Failure, is_shortage};
 use crate::logs::{Logs, Until};
 use crate::options::Options;
 use crate::outcome::{Circumstances, has_ended, is_new, outcome};
-use crate::progress::{PROGRESS_EVERY, Progress};
 use crate::stop::{Stops, reason};
 
 /// How often a signal is sent again to a container that does not run, or an engine that does not answer.
@@ -247,7 +247,7 @@ impl<'a> Following<'a> {
             std::future::pending::<()>().await;
         }
         loop {
-            sleep(PROGRESS_EVERY).await;
+            sleep(progress::EVERY).await;
             self.look_at_progress();
         }
     }

@@ -22,10 +22,6 @@ mod logs;
 mod options;
 /// How a container ended.
 mod outcome;
-/// The file in which a job says how far it is.
-mod progress;
-/// Amounts of memory.
-mod size;
 /// The end that is asked for from outside.
 mod stop;
 
@@ -44,8 +40,8 @@ pub use config::{Config, Registry};
 use engine::Connection;
 use failure::Failure;
 use follow::Following;
+pub use jobmgr_plugin_api::Size;
 pub use options::{Gpus, Mount, Options, Pull, Ulimit};
-pub use size::Size;
 
 /// Runs each job in a container.
 pub struct Docker {

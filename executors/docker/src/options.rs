@@ -6,7 +6,7 @@ use jobmgr_plugin_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::size::Size;
+use crate::Size;
 
 /// `[Options]` of a jobspec with `Executor = "docker"`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -146,9 +146,9 @@ impl Options {
         if self.image.trim().is_empty() {
             return wrong("Image: is empty; name one such as \"alpine:3.22\"");
         }
-        for (name, size) in [("Memory", &self.memory), ("ShmSize", &self.shm_size)] {
-            if let Some(why) = size.as_ref().and_then(|size| size.bytes().err()) {
-                return wrong(format!("{name}: {why}"));
+        for (name, size) in [("Memory", self.memory), ("ShmSize", self.shm_size)] {
+            if size == Some(Size(0)) {
+                return wrong(format!("{name}: must be above 0, such as \"2GiB\""));
             }
         }
         if self.cpus.is_some_and(|cpus| !(cpus > 0.0 && cpus.is_finite())) {
@@ -242,7 +242,7 @@ mod tests {
         for (options, name) in [
             (json!({"Image": ""}), "Image"),
             (json!({"Pull": "sometimes"}), "sometimes"),
-            (json!({"Memory": "much"}), "Memory"),
+            (json!({"Memory": "much"}), "'much' is not a size; use a number of bytes, or a size such as \"512MiB\""),
             (json!({"ShmSize": 0}), "ShmSize"),
             (json!({"Cpus": 0}), "Cpus"),
             (json!({"PidsLimit": 0}), "PidsLimit"),

@@ -24,12 +24,6 @@ pub fn this_user() -> Option<String> {
     Some(format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()))
 }
 
-/// Opens a file that somebody else may have replaced by anything: links are not followed, pipes not waited for.
-pub fn open_untrusted(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
-}
-
 /// Lets every user of a container write to a directory, where the one above it keeps everyone else of this machine out.
 /// `false`: it does not, so nothing was changed.
 pub fn share(directory: &Path) -> io::Result<bool> {

@@ -8,10 +8,6 @@
 mod command;
 /// What a jobspec may say in `[Options]`.
 mod options;
-/// The file in which a job says how far it is.
-mod progress;
-/// Bytes as people write them.
-mod size;
 
 /// Process groups, descendants, pipes without threads.
 #[cfg(target_os = "linux")]
@@ -29,8 +25,8 @@ use std::time::Duration;
 
 use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, NoConfig, Outcome, Result, Stop};
 
+pub use jobmgr_plugin_api::Size;
 pub use options::{Limits, Options, Sandbox};
-pub use size::Size;
 
 /// How long a process that outlived the job's own may keep the output open before it is killed.
 const OPEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
@@ -40,8 +36,6 @@ const KILL_LIMIT: Duration = Duration::from_secs(60);
 const PIECE: usize = 64 * 1024;
 /// How often it is looked whether those that outlived a stopped job's own process have ended.
 const REST_EVERY: Duration = Duration::from_millis(20);
-/// How often a running job's progress is looked at.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs each job as a process of this machine.
 pub struct Process;

@@ -4,7 +4,7 @@ use jobmgr_plugin_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::size::Size;
+use crate::Size;
 
 /// The smallest memory that a process can begin in.
 const LEAST_MEMORY: u64 = 1 << 20;

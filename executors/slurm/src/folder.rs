@@ -1,13 +1,14 @@
 use std::fs;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use jobmgr_plugin_api::{Context, Error, Job, Outcome, Result, Stream};
 
-use crate::{Options, script};
+use crate::bring::bring;
+use crate::output::pass_on;
+use crate::script::{self, quote};
+use crate::{Options, wrap};
 
-/// How much output is read at once.
-const PIECE: usize = 64 << 10;
 /// The output of standard output and standard error.
 const OUTPUT: [(Stream, &str); 2] = [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")];
 /// Names of variables that lead to what the job leaves for jobmgr.
@@ -57,19 +58,45 @@ impl Folder {
     /// Gives the script's name for the directory where the job starts.
     pub fn prepare(&self, job: &Job<Options>, is_shared: bool) -> io::Result<String> {
         make_private(&self.path)?;
-        let work = self.path.join("work");
-        let map = |path: &str| if is_shared { moved(path, &job.dir, &work) } else { path.to_owned() };
-        if is_shared {
+        let work = self.work(is_shared);
+        let map = |path: &str| work.as_deref().map_or_else(|| path.to_owned(), |work| moved(path, &job.dir, work));
+        if let Some(work) = &work {
             fs::create_dir_all(work.join("artifacts"))?;
         }
-        let env = job.env.iter().map(|(name, value)| (name.clone(), map(value))).collect();
         let directory = map(&job.working_directory);
+        let word = |text: &str| quote(&map(text));
         let (folder, command) = (self.name(), &job.command);
-        let text = script::job(&script::Script { command, env: &env, directory: &directory, folder: &folder });
-        let new = self.path.join("job.sh.new");
-        fs::write(&new, text)?;
-        fs::rename(new, self.path.join("job.sh"))?;
+        self.write(&script::job(
+            &script::Script { command, env: &job.env, directory: &directory, word: &word },
+            &folder,
+        ))?;
         Ok(directory)
+    }
+
+    /// Makes the folder, which nobody but jobmgr sees then, and in it the script that Slurm is given whole. Gives the
+    /// script.
+    pub fn prepare_wrapped(&self, job: &Job<Options>, how: &wrap::Wrap, grants: &str) -> io::Result<String> {
+        make_private(&self.path)?;
+        let script = wrap::script(job, how, grants);
+        self.write(&script)?;
+        Ok(script)
+    }
+
+    fn write(&self, script: &str) -> io::Result<()> {
+        let new = self.path.join("job.sh.new");
+        fs::write(&new, script)?;
+        fs::rename(new, self.path.join("job.sh"))
+    }
+
+    /// What is the job's temporary directory on the nodes, where it is another than here.
+    fn work(&self, is_shared: bool) -> Option<PathBuf> {
+        is_shared.then(|| self.path.join("work"))
+    }
+
+    /// The file in which the job says how far it is.
+    pub fn progress(&self, job: &Job<Options>, is_shared: bool) -> Option<PathBuf> {
+        let path = job.env.get("JOBMGR_PROGRESS").filter(|path| !path.is_empty())?;
+        Some(self.work(is_shared).map_or_else(|| path.into(), |work| moved(path, &job.dir, &work).into()))
     }
 
     /// What the script left about the end.
@@ -131,54 +158,6 @@ fn moved(path: &str, dir: &str, work: &Path) -> String {
         Some(rest) if rest.starts_with('/') && !dir.is_empty() => format!("{}{rest}", work.display()),
         _ => path.to_owned(),
     }
-}
-
-/// Passes on what a file has after `from`, as far as it goes now.
-fn pass_on(path: &Path, from: u64, to: impl Fn(&[u8]) -> Result<()>) -> Result<()> {
-    let length = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() => meta.len(),
-        Ok(_) => return Err(Error::failed(format!("{} is no file any more", path.display()))),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    if length <= from {
-        return Ok(());
-    }
-    let mut file = fs::File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    // A job that writes without a pause must not keep its other stream from being read.
-    let (mut left, mut piece) = (length - from, vec![0; PIECE]);
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let count = file.read(&mut piece[..most])?;
-        if count == 0 {
-            break;
-        }
-        to(&piece[..count])?;
-        left -= count as u64;
-    }
-    Ok(())
-}
-
-/// Moves files and folders. Links and whatever else is no file stays: it could lead anywhere.
-fn bring(from: &Path, to: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(from) {
-        Ok(meta) => meta.file_type(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if kind.is_dir() {
-        fs::create_dir_all(to)?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            bring(&entry.path(), &to.join(entry.file_name()))?;
-        }
-    } else if kind.is_file() && fs::rename(from, to).is_err() {
-        // Another disk. What is half copied is copied again.
-        fs::copy(from, to)?;
-        fs::remove_file(from)?;
-    }
-    Ok(())
 }
 
 /// Others must not read a job's environment.

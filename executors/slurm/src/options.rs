@@ -2,6 +2,8 @@ use jobmgr_plugin_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::Wrap;
+
 /// What a jobspec may say in `[Options]`. Each is an option of `sbatch`, in its notation; what is left out is as the
 /// cluster has it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -36,6 +38,9 @@ pub struct Options {
     /// `--requeue`: Slurm itself starts the job again when its node fails or it is preempted. Without it the job ends
     /// then, and jobmgr does what its jobspec says about retries.
     pub requeue: bool,
+    /// Runs the command under `jobmgr wrap`, so that its output and artifacts come home from nodes that share no folder
+    /// with jobmgr.
+    pub wrap: Option<Wrap>,
     /// More options of `sbatch`, each in one piece: `["--licenses=matlab:1", "--hold"]`.
     pub extra: Vec<String>,
 }
@@ -93,6 +98,7 @@ impl Options {
                 return Err(Error::invalid(format!("{key}: must be at least 1, and is 0")));
             }
         }
+        self.wrap.iter().try_for_each(Wrap::check)?;
         self.extra.iter().try_for_each(|extra| check_extra(extra))
     }
 

@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jobmgr_plugin_api::{Error, Kind, Result};
 
-use crate::command::{Commands, refusal};
+use crate::command::Commands;
+use crate::completions::Completions;
+use crate::refusal::refusal;
+use crate::row::{Row, accounted, comment, queued, shown};
 use crate::state::Record;
 
 /// The fields that are asked for. A name and a comment as long as a key, and more, fit in.
@@ -12,51 +15,85 @@ const FIELDS: &str = "--Format=JobID:20|,State:32|,exit_code:16|,Reason:64|,Node
 const BACK: &str = "--starttime=now-30days";
 /// Names other jobs than their number does.
 const NO_SUCH_JOB: &str = "Invalid job id";
+/// So many jobs are asked about one by one in a turn.
+const ONE_BY_ONE: usize = 16;
+
+/// A job that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub id: u64,
+    /// Empty where it is not known: the number alone counts then.
+    pub key: &'a str,
+}
+
+impl Wanted<'_> {
+    fn is(&self, row: &Row) -> bool {
+        row.id == self.id && (self.key.is_empty() || row.is_of(self.key))
+    }
+}
 
 /// What Slurm knows of jobs: its queue, which forgets them some minutes after their end (`MinJobAge`), and its
-/// accounting, where there is one.
+/// accounting. Where there is none, its controller is asked once more, and the file is read in which some controllers
+/// write down what has ended.
 pub struct Queue {
     commands: Commands,
     has_accounting: AtomicBool,
+    completions: Completions,
 }
 
 impl Queue {
     pub fn new(commands: Commands, accounting: Option<bool>) -> Self {
-        Self { commands, has_accounting: AtomicBool::new(accounting.unwrap_or(true)) }
+        let has_accounting = AtomicBool::new(accounting.unwrap_or(true));
+        Self { commands, has_accounting, completions: Completions::default() }
     }
 
     pub fn commands(&self) -> &Commands {
         &self.commands
     }
 
-    /// What is known of these jobs, in one question to the queue, and one to accounting about those that it forgot.
-    pub fn records(&self, ids: &[u64]) -> Result<BTreeMap<u64, Record>> {
-        let list = |ids: &[u64]| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        let rows = self.squeue(&[format!("--jobs={}", list(ids))])?;
-        let mut records: BTreeMap<_, _> = rows.into_iter().map(|row| (row.id, row.record)).collect();
-        let missing: Vec<_> = ids.iter().copied().filter(|id| !records.contains_key(id)).collect();
+    fn has_accounting(&self) -> bool {
+        self.has_accounting.load(Ordering::Relaxed)
+    }
+
+    /// What is known of these jobs: one question to the queue, and one about all that it forgot.
+    pub fn records(&self, jobs: &[Wanted<'_>]) -> Result<BTreeMap<u64, Record>> {
+        let mut records = BTreeMap::new();
+        let rows = self.squeue(&[numbers(jobs)])?;
+        let mut missing = sort(jobs.to_vec(), rows, &mut records);
         if !missing.is_empty() {
-            let rows = self.sacct(&[format!("--jobs={}", list(&missing))])?;
-            records.extend(rows.into_iter().map(|row| (row.id, row.record)));
+            missing = sort(missing.clone(), self.sacct(&[numbers(&missing)])?, &mut records);
+        }
+        if !missing.is_empty() && !self.has_accounting() {
+            missing = sort(missing.clone(), self.scontrol(&missing)?, &mut records);
+            let rows = if missing.is_empty() {
+                Vec::new()
+            } else {
+                self.completed(|row| missing.iter().any(|job| job.is(row)))?
+            };
+            sort(missing, rows, &mut records);
         }
         Ok(records)
     }
 
-    /// The number of the job with this name and this comment, of ours only, that the queue has.
-    pub fn find(&self, name: &str, comment: &str) -> Result<Option<u64>> {
-        let rows = self.squeue(&["--me".into(), format!("--name={name}")])?;
-        Ok(number(&rows, name, comment))
+    /// The number of the job with this key, of ours only, that the queue has.
+    pub fn find(&self, key: &str) -> Result<Option<u64>> {
+        let rows = self.squeue(&["--me".into(), format!("--name={key}")])?;
+        Ok(number(&rows, key))
     }
 
     /// The same where the queue has forgotten it. Accounting has it by its comment only where it is told to keep those
     /// (`AccountingStoreFlags=job_comment`).
-    pub fn find_forgotten(&self, name: &str, comment: &str) -> Result<Option<u64>> {
-        let rows = self.sacct(&[format!("--name={name}"), BACK.into()])?;
-        Ok(number(&rows, name, comment))
+    pub fn find_forgotten(&self, key: &str) -> Result<Option<u64>> {
+        let rows = self.sacct(&[format!("--name={key}"), BACK.into()])?;
+        if rows.is_empty() && !self.has_accounting() {
+            return Ok(self.completed(|row| row.name == key)?.last().map(|row| row.id));
+        }
+        Ok(number(&rows, key))
     }
 
     fn squeue(&self, which: &[String]) -> Result<Vec<Row>> {
-        let mut arguments = vec!["--noheader".to_owned(), "--states=all".to_owned(), FIELDS.to_owned()];
+        // Those in hidden partitions too.
+        let mut arguments = ["--noheader", "--all", "--states=all", FIELDS].map(String::from).to_vec();
         arguments.extend_from_slice(which);
         let said = self.commands.call("squeue", &arguments, "").map_err(later)?;
         if said.ok {
@@ -67,7 +104,7 @@ impl Queue {
     }
 
     fn sacct(&self, which: &[String]) -> Result<Vec<Row>> {
-        if !self.has_accounting.load(Ordering::Relaxed) {
+        if !self.has_accounting() {
             return Ok(Vec::new());
         }
         let mut arguments: Vec<String> = ["--allocations", "--noheader", "--parsable2"].map(Into::into).to_vec();
@@ -83,6 +120,43 @@ impl Queue {
         }
         Err(later(refusal("sacct", &said)))
     }
+
+    /// It takes one number, or shows everybody's jobs, among whose names are lines that nobody but their owners would
+    /// take for its own. So a few are asked about in each turn.
+    fn scontrol(&self, jobs: &[Wanted<'_>]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for job in jobs.iter().take(ONE_BY_ONE) {
+            let arguments = ["--oneliner", "show", "job", &job.id.to_string()].map(String::from);
+            let said = self.commands.call("scontrol", &arguments, "").map_err(later)?;
+            if said.ok {
+                rows.extend(said.stdout.lines().find_map(shown));
+            } else if !said.stderr.contains(NO_SUCH_JOB) {
+                return Err(later(refusal("scontrol", &said)));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn completed(&self, is_wanted: impl Fn(&Row) -> bool) -> Result<Vec<Row>> {
+        self.completions.of(&self.commands, is_wanted).map_err(later)
+    }
+}
+
+/// Keeps what the rows say of these jobs; gives those that they say nothing of.
+fn sort<'a>(jobs: Vec<Wanted<'a>>, rows: Vec<Row>, records: &mut BTreeMap<u64, Record>) -> Vec<Wanted<'a>> {
+    let mut wanted: BTreeMap<u64, Wanted<'a>> = jobs.into_iter().map(|job| (job.id, job)).collect();
+    for row in rows {
+        if wanted.get(&row.id).is_some_and(|job| job.is(&row)) {
+            wanted.remove(&row.id);
+            records.insert(row.id, row.record);
+        }
+    }
+    wanted.into_values().collect()
+}
+
+fn numbers(jobs: &[Wanted<'_>]) -> String {
+    let numbers: Vec<_> = jobs.iter().map(|job| job.id.to_string()).collect();
+    format!("--jobs={}", numbers.join(","))
 }
 
 /// A question may always be asked again.
@@ -91,54 +165,29 @@ fn later(error: Error) -> Error {
     Error::new(kind, error.to_string())
 }
 
-struct Row {
-    id: u64,
-    record: Record,
-    name: String,
-    comment: String,
-}
-
-fn number(rows: &[Row], name: &str, comment: &str) -> Option<u64> {
-    rows.iter().find(|row| row.name == name && row.comment == comment).map(|row| row.id)
-}
-
-/// A line of `squeue`, whose exit codes are those of wait(2).
-fn queued(line: &str) -> Option<Row> {
-    row(line, |code| code.parse().ok())
-}
-
-/// A line of `sacct`, whose exit codes are `5:0`, or `0:9` for a signal.
-fn accounted(line: &str) -> Option<Row> {
-    row(line, |text| {
-        let (code, signal) = text.split_once(':')?;
-        Some((code.parse::<i32>().ok()? << 8) | signal.parse::<i32>().ok()?)
-    })
-}
-
-fn row(line: &str, status: impl Fn(&str) -> Option<i32>) -> Option<Row> {
-    let mut fields = line.splitn(7, '|').map(str::trim);
-    let mut next = || fields.next().map(|field| if field == "(null)" { "" } else { field });
-    let id = next()?.parse().ok()?;
-    // `CANCELLED by 1000`
-    let state = next()?.split_whitespace().next()?.to_owned();
-    let status = status(next()?);
-    let (reason, nodes, name) = (next()?.to_owned(), next()?.to_owned(), next()?.to_owned());
-    let comment = next()?.trim_end_matches('|').trim_end().to_owned();
-    Some(Row { id, record: Record { state, status, reason, nodes }, name, comment })
+fn number(rows: &[Row], key: &str) -> Option<u64> {
+    rows.iter().find(|row| row.name == key && row.comment == comment(key)).map(|row| row.id)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{accounted, queued};
+    use std::collections::BTreeMap;
+
+    use super::{Row, Wanted, sort};
+    use crate::row::queued;
 
     #[test]
-    fn both_kinds_of_lines_are_read() {
-        let row = queued("5   |FAILED   |2304  |NonZeroExitCode  |n1  |jm-1  |jobmgr:jm-1  |").unwrap();
-        assert_eq!((row.id, row.record.state.as_str(), row.record.status), (5, "FAILED", Some(9 << 8)));
-        assert_eq!((row.name.as_str(), row.comment.as_str()), ("jm-1", "jobmgr:jm-1"));
-        let row = accounted("6|CANCELLED by 0|0:15|None|n1|jm-2|").unwrap();
-        assert_eq!((row.id, row.record.state.as_str(), row.record.status), (6, "CANCELLED", Some(15)));
-        assert!(queued("slurm_load_jobs error").is_none());
-        assert!(queued("").is_none());
+    fn a_number_that_was_given_again_is_another_job() {
+        let rows = || -> Vec<Row> {
+            let lines = ["5|RUNNING|0|None|n1|jm-5|jobmgr:jm-5|", "6|RUNNING|0|None|n1|other||"];
+            lines.into_iter().filter_map(queued).collect()
+        };
+        let mut records = BTreeMap::new();
+        let jobs = [(5, "jm-5"), (6, "jm-6"), (7, "jm-7")].map(|(id, key)| Wanted { id, key });
+        let missing: Vec<_> = sort(jobs.to_vec(), rows(), &mut records).iter().map(|job| job.id).collect();
+        assert_eq!((missing, records.into_keys().collect()), (vec![6, 7], vec![5]));
+        // What an earlier version kept has no key.
+        let mut records = BTreeMap::new();
+        assert!(sort(vec![Wanted { id: 6, key: "" }], rows(), &mut records).is_empty());
     }
 }

@@ -9,11 +9,11 @@ pub struct Script<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// Where it starts.
     pub directory: &'a str,
-    /// The job's folder.
-    pub folder: &'a str,
+    /// A variable's value as a word of the shell: paths may be others on the nodes.
+    pub word: &'a dyn Fn(&str) -> String,
 }
 
-/// Leaves its job id in `id`, runs the command, and leaves the end in `exit`: `exited 5` or `signaled 9`, and `stopped`
+/// For a job whose folder the nodes see. Leaves its job id in `id`, runs the command, and leaves the end in `exit`: `exited 5` or `signaled 9`, and `stopped`
 /// behind it where somebody asked the job to end.
 ///
 /// A shell's status is 128 + n both for signal n and for `exit`; but for a signal it says something, and what it says
@@ -22,9 +22,9 @@ pub struct Script<'a> {
 ///
 /// A controller that lost its last seconds may start a job again that runs or ran already; the script knows, and does
 /// not. A requeued job has another restart count.
-pub fn job(script: &Script<'_>) -> String {
-    let folder = quote(script.folder);
-    let (exports, command) = (exports(script.env), command(script));
+pub fn job(script: &Script<'_>, folder: &str) -> String {
+    let folder = quote(folder);
+    let (exports, command) = (script.exports(), script.command(&[]));
     format!(
         "#!/bin/sh
 folder={folder} stopped=
@@ -60,24 +60,31 @@ pub fn launcher(folder: &str) -> String {
     format!("#!/bin/sh\nexec /bin/sh {}\n", quote(&format!("{folder}/job.sh")))
 }
 
-fn exports(env: &BTreeMap<String, String>) -> String {
-    env.iter().filter(|(name, _)| is_name(name)).fold(String::new(), |mut text, (name, value)| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "export {name}={}", quote(value));
-        text
-    })
-}
-
-/// Variables that a shell has no names for are set by `env`.
-fn command(script: &Script<'_>) -> String {
-    let odd: Vec<_> = script.env.iter().filter(|(name, _)| !is_name(name)).collect();
-    let mut words = vec!["exec".to_owned()];
-    if !odd.is_empty() {
-        words.push("/usr/bin/env".into());
-        words.extend(odd.iter().map(|(name, value)| quote(&format!("{name}={value}"))));
+impl Script<'_> {
+    /// Lines that set the variables.
+    pub fn exports(&self) -> String {
+        self.env.iter().filter(|(name, _)| is_name(name)).fold(String::new(), |mut text, (name, value)| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "export {name}={}", (self.word)(value));
+            text
+        })
     }
-    words.extend(script.command.iter().map(|word| quote(word)));
-    words.join(" ")
+
+    /// The line that becomes the command, with these words of the shell before its own. Variables that a shell has no
+    /// names for are set by `env`.
+    pub fn command(&self, before: &[String]) -> String {
+        let odd: Vec<_> = self.env.iter().filter(|(name, _)| !is_name(name)).collect();
+        let mut words = vec!["exec".to_owned()];
+        if !odd.is_empty() {
+            words.push("/usr/bin/env".into());
+            words.extend(
+                odd.iter().map(|(name, value)| format!("{}{}", quote(&format!("{name}=")), (self.word)(value))),
+            );
+        }
+        words.extend_from_slice(before);
+        words.extend(self.command.iter().map(|word| quote(word)));
+        words.join(" ")
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -98,7 +105,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::process::Command;
 
-    use super::{Script, job};
+    use super::{Script, job, quote};
 
     const NASTY: [&str; 8] = ["a b", "it's", "$(id)`id`", "\"\\$HOME\\\"", "two\nlines\n", "-n", "*", "é;exit 9 #"];
 
@@ -112,7 +119,7 @@ mod tests {
             let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
             let name = name.to_str().unwrap();
-            let text = job(&Script { command: &command, env: &env, directory: name, folder: name });
+            let text = job(&Script { command: &command, env: &env, directory: name, word: &quote }, name);
             std::fs::write(folder.path().join("job.sh"), text).unwrap();
             let Ok(output) = Command::new(shell).arg(folder.path().join("job.sh")).env("SLURM_JOB_ID", "7").output()
             else {
@@ -150,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().to_str().unwrap();
         let command = ["sh", "-c", "echo ran >> ran; exit 3"].map(Into::into);
-        let text = job(&Script { command: &command, env: &BTreeMap::new(), directory: name, folder: name });
+        let text = job(&Script { command: &command, env: &BTreeMap::new(), directory: name, word: &quote }, name);
         std::fs::write(folder.path().join("job.sh"), text).unwrap();
         let start = |restarts: &str| {
             let mut shell = Command::new("sh");

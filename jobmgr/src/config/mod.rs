@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jobmgr_plugin_api::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ mod tests;
 mod values;
 
 pub use load::{ConfigError, FILE};
-use values::{Listen, Size};
+use values::Listen;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -17,24 +17,6 @@ impl JsonSchema for Listen {
     }
 }
 
-/// The schema of a size.
-pub(super) struct Size;
-
-impl JsonSchema for Size {
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["integer", "string"],
-            "minimum": 0,
-            "pattern": "^[0-9]+ *(B|[KMGT](i?B)?)?$",
-            "examples": [1048576, "16MiB", "1GiB"]
-        })
-    }
-}
-
 /// `host:port`, for serde.
 pub(super) mod listen {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -74,56 +56,15 @@ pub(super) mod listen {
 
 /// Bytes as a number, or with a unit, for serde.
 pub(super) mod size {
-    use std::fmt;
-
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    const EXAMPLE: &str = "a number of bytes, or a size such as \"16MiB\" or \"1GB\"";
+    use jobmgr_plugin_api::Size;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        deserializer.deserialize_any(Text)
+        Size::deserialize(deserializer).map(|size| size.0)
     }
 
     pub fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(*bytes)
-    }
-
-    struct Text;
-
-    impl Visitor<'_> for Text {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(EXAMPLE)
-        }
-
-        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u64, E> {
-            u64::try_from(bytes).map_err(|_| E::custom(format!("must not be negative, and is {bytes}")))
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
-            let bytes = parse(text).filter(|bytes| i64::try_from(*bytes).is_ok());
-            bytes.ok_or_else(|| E::custom(format!("'{text}' is not a size; use {EXAMPLE}")))
-        }
-    }
-
-    fn parse(text: &str) -> Option<u64> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let factor = match unit.trim_start_matches(' ') {
-            "" | "B" => 1,
-            "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            "K" | "KiB" => 1 << 10,
-            "M" | "MiB" => 1 << 20,
-            "G" | "GiB" => 1 << 30,
-            "T" | "TiB" => 1 << 40,
-            _ => return None,
-        };
-        number.parse::<u64>().ok()?.checked_mul(factor)
     }
 }
 

@@ -12,7 +12,10 @@ use crate::support::server::{Home, eventually};
 fn can(options: &[&str]) -> bool {
     let missing: Vec<_> =
         abilities().into_iter().filter(|(option, found)| options.contains(option) && found.is_err()).collect();
-    assert!(missing.is_empty() || std::env::var("CI").is_err(), "this machine can't do it: {missing:?}");
+    assert!(
+        missing.is_empty() || std::env::var("CI").as_deref() != Ok("true"),
+        "this machine can't do it: {missing:?}"
+    );
     if !missing.is_empty() {
         eprintln!("NOT TESTED: this machine can't do it: {missing:?}");
     }

@@ -75,6 +75,10 @@ impl Host for Counted<'_> {
         self.to.host().no_stop(id);
     }
 
+    fn logged(&self) -> Option<[Logged; 2]> {
+        Some(self.state().logged)
+    }
+
     fn request(&self, method: &str, json: &Value) -> Result<Value> {
         self.to.request(method, json)
     }

@@ -29,6 +29,8 @@ pub struct Follow<'a, C: Cluster> {
     /// What was told of the queue, and of a system that does not answer.
     queued: Option<String>,
     in_trouble: bool,
+    /// The last state that was written down.
+    logged: Option<String>,
     _wake: StopGuard<'a>,
 }
 
@@ -54,6 +56,7 @@ impl<'a, C: Cluster> Follow<'a, C> {
             news: None,
             queued: None,
             in_trouble: false,
+            logged: None,
             _wake: ctx.on_stop(move |_| watched.wake()),
         })
     }
@@ -63,7 +66,11 @@ impl<'a, C: Cluster> Follow<'a, C> {
         loop {
             let seen = self.watch.job.wait(self.pause());
             if let Some(Poll::Ended(outcome)) = seen.poll {
-                return self.rest()?.map_or(Ok(outcome), Err);
+                say(self.ctx, &format!("ended: {}", shown(&outcome)))?;
+                return match self.rest()? {
+                    None => self.cluster.judge(self.job, outcome, self.ctx),
+                    Some(error) => Err(error),
+                };
             }
             match self.ctx.stop() {
                 Some(Stop::Detach) => return Err(Error::stopped()),
@@ -130,7 +137,10 @@ impl<'a, C: Cluster> Follow<'a, C> {
         if let Some(error) = self.patiently(|| self.logs())? {
             self.ctx.warn(format!("the end of the output can't be read: {error}"));
         }
-        self.patiently(|| Ok(self.cluster.collect(self.job, &self.handle, self.ctx).err()))
+        self.patiently(|| {
+            let result = self.cluster.collect(self.job, &self.handle, &Context::new(&self.counted));
+            self.counted.gone().map_or(Ok(result.err()), Err)
+        })
     }
 
     /// Tries for a while; gives the last error.
@@ -173,6 +183,22 @@ impl<'a, C: Cluster> Follow<'a, C> {
             Some(Poll::Running) if self.queued.take().is_some() => self.ctx.progress(0.0, "running"),
             _ => {}
         }
+        self.log(seen.poll.as_ref())
+    }
+
+    /// Writes down what state the job is in, when that is new.
+    fn log(&mut self, poll: Option<&Poll>) -> Result<()> {
+        let state = match poll {
+            Some(Poll::Queued(reason)) => format!("queued: {reason}"),
+            Some(Poll::Running) => "running".to_owned(),
+            Some(Poll::Unknown) => format!("{} does not know it", C::NAME),
+            Some(Poll::Ended(_)) | None => return Ok(()),
+        };
+        if self.logged.as_ref() == Some(&state) {
+            return Ok(());
+        }
+        say(self.ctx, &state)?;
+        self.logged = Some(state);
         Ok(())
     }
 
@@ -182,16 +208,20 @@ impl<'a, C: Cluster> Follow<'a, C> {
         let asked = Instant::now();
         let mut seen = self.watch.job.wait(Duration::ZERO);
         let mut order = Order::new(seen.answers);
+        say(self.ctx, &format!("ending the job: {why:?}"))?;
         loop {
             let late = asked.elapsed().saturating_sub(grace);
+            self.log(seen.poll.as_ref())?;
             if let Err(error) = order.give(self.cluster, &self.handle, !late.is_zero(), seen.answers) {
                 say(self.ctx, &format!("ending the job: {error}"))?;
             }
             self.hurry(true);
             seen = self.watch.job.wait(QUICK);
             if let Some(Poll::Ended(outcome)) = &seen.poll {
+                say(self.ctx, &format!("ended: {}", shown(outcome)))?;
                 self.rest_or_warn()?;
-                return Ok(killed(why, Some(outcome)));
+                let judged = self.cluster.judge(self.job, outcome.clone(), self.ctx);
+                return Ok(killed(why, Some(judged.as_ref().unwrap_or(outcome))));
             }
             if seen.poll == Some(Poll::Unknown) && order.is_done_since(seen.answers) {
                 self.rest_or_warn()?;
@@ -242,6 +272,11 @@ impl Order {
     fn is_done_since(&self, answers: u64) -> bool {
         self.taken && answers >= self.answers + 2
     }
+}
+
+/// An end in one line.
+fn shown(outcome: &Outcome) -> String {
+    serde_json::to_string(outcome).unwrap_or_default()
 }
 
 /// What a job is that was to stop before the system had it, or while nothing is known of it.

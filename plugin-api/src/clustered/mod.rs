@@ -119,6 +119,15 @@ pub trait Cluster: Sized + Send + Sync + 'static {
         Ok(())
     }
 
+    /// How a job has ended, from what the system says and from what `collect` has brought, which may say more: a
+    /// cluster knows the exit status of a wrapper, for example, and the wrapper that of the command.
+    ///
+    /// # Errors
+    /// When the job did not end as it looks to the system. It is not asked again.
+    fn judge(&self, _job: &Job<Self::Options>, outcome: Outcome, _ctx: &Context<'_>) -> Result<Outcome> {
+        Ok(outcome)
+    }
+
     /// Asks the system to end a job; one that has ended already is no error. May be called again.
     ///
     /// # Errors
@@ -204,6 +213,8 @@ impl<C: Cluster> Clustered<C> {
 
     /// Keeps the handle, and goes on until the job has ended.
     fn follow(&self, job: &Job<C::Options>, handle: C::Handle, is_kept: bool, ctx: &Context<'_>) -> Result<Outcome> {
+        let shown = serde_json::to_string(&handle).unwrap_or_default();
+        say(ctx, &format!("{} {} {shown}", if is_kept { "going on with" } else { "following" }, C::NAME))?;
         if !is_kept {
             let json = serde_json::to_vec(&handle).map_err(|error| Error::failed(error.to_string()))?;
             ctx.checkpoint(json)?;

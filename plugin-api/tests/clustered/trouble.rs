@@ -134,7 +134,7 @@ fn no_answer_is_no_end() {
         assert_eq!(result.unwrap(), Outcome::exited(0));
         let said = String::from_utf8(host.executor_log()).unwrap();
         let why = if panics { "asking for the jobs panicked" } else { "connection refused" };
-        assert!(said.starts_with(&format!("memory does not answer: {why}\n")), "{said}");
+        assert!(said.contains(&format!("\nmemory does not answer: {why}\n")), "{said}");
         assert_eq!(said.matches("does not answer").count(), 1, "{said}");
     }
 }
@@ -156,7 +156,8 @@ fn a_cancel_that_fails_is_tried_again() {
     });
     assert_eq!(result.unwrap().ending, Ending::Killed(KillReason::Cancelled));
     assert_eq!(memory.state().count("kill"), 0);
-    assert_eq!(host.executor_log(), b"ending the job: connection refused\n");
+    let said = String::from_utf8(host.executor_log()).unwrap();
+    assert_eq!(said.matches("ending the job: connection refused\n").count(), 1, "{said}");
 }
 
 #[test]

@@ -16,5 +16,5 @@ mod watch;
 pub use confine::{abilities, check_options, launch};
 pub use descendants::end_descendants;
 pub use leader::{clear, close};
-pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, open_untrusted, spellings};
+pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, spellings};
 pub use watch::run;

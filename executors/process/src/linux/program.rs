@@ -78,7 +78,7 @@ fn shebang(program: &Path) -> Option<std::ffi::OsString> {
 
 /// Opens a file that a job made: a link is not followed, a FIFO does not block. One that has other names too may be
 /// somebody else's, whom this process may read and the job may not.
-pub fn open_untrusted(path: &Path) -> io::Result<File> {
+fn open_untrusted(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let sole = file.metadata()?.nlink() == 1;

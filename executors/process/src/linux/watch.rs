@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use jobmgr_plugin_api::progress::Progress;
 use jobmgr_plugin_api::{Context, Ending, Error, Job, Outcome, Result, Stop};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -13,7 +14,6 @@ use super::confine;
 use super::descendants::{Reach, end_descendants, signal_each};
 use super::leader::{self, Started};
 use super::pipes::Pipes;
-use crate::progress::Progress;
 use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, REST_EVERY, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
@@ -91,7 +91,7 @@ impl<'a> Watch<'a> {
             pipes: Pipes::of(&mut started)?,
             pidfd: started.pidfd,
             bell,
-            progress: Progress::of(job),
+            progress: Progress::of(&job.env),
             grace: Duration::from_millis(job.limits.kill_grace_ms),
             phase: Phase::Running,
         })
@@ -208,7 +208,7 @@ impl<'a> Watch<'a> {
             Phase::Running => None,
             Phase::Stopping(_, at) | Phase::Killed(_, at) | Phase::Leaving(at) | Phase::Exited(at) => Some(at),
         };
-        let next = self.progress.as_ref().map(|progress| progress.next);
+        let next = self.progress.as_ref().map(Progress::due);
         let at = phase.into_iter().chain(next).min()?;
         at.saturating_duration_since(Instant::now()).try_into().ok()
     }

@@ -9,6 +9,6 @@ mod running;
 /// From the start to the end of one job.
 mod watch;
 
-pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, open_untrusted, spellings};
+pub use program::{PATH, check_directory, explain, is_bare, is_program, is_shortage, spellings};
 pub use running::{abilities, check_options, clear, close, end_descendants, launch};
 pub use watch::run;

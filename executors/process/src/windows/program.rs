@@ -1,13 +1,10 @@
 //! Programs: what is one, and why one did not start.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::windows::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation as code;
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
 
 /// How messages name the search path.
 pub const PATH: &str = "%PATH%";
@@ -75,11 +72,6 @@ pub fn explain(error: &io::Error, _program: &Path) -> Option<String> {
 
 fn number(error: &io::Error) -> Option<u32> {
     error.raw_os_error().map(i32::cast_unsigned)
-}
-
-/// Opens a file that a job made: a link is not followed.
-pub fn open_untrusted(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use jobmgr_plugin_api::progress::Progress;
 use jobmgr_plugin_api::{Context, Ending, Error, Job, Outcome, Result, Stop, Stream};
 
 use super::job_object::send_break;
 use super::running::{self, any_left, end_descendants};
-use crate::progress::Progress;
 use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, PIECE, REST_EVERY, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
@@ -34,7 +34,7 @@ pub fn run(job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
     let group = child.id();
     let open = listen(child, &tell);
     let grace = Duration::from_millis(job.limits.kill_grace_ms);
-    let watch = Watch { ctx, news, asked, group, open, grace, progress: Progress::of(job), phase: Phase::Running };
+    let watch = Watch { ctx, news, asked, group, open, grace, progress: Progress::of(&job.env), phase: Phase::Running };
     let ended = watch.follow();
     if ended.is_err() {
         end_descendants(FAILURE_LIMIT);
@@ -199,7 +199,7 @@ impl Watch<'_> {
             Phase::Running => None,
             Phase::Stopping(_, at) | Phase::Killed(_, at) | Phase::Exited(at) => Some(at),
         };
-        let next = self.progress.as_ref().map(|progress| progress.next);
+        let next = self.progress.as_ref().map(Progress::due);
         let at = phase.into_iter().chain(next).min();
         at.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()))
     }

@@ -1,7 +1,8 @@
 use std::fs;
 
 use jobmgr_executor_slurm::Options;
-use jobmgr_plugin_api::{Ending, Event, KillReason, Kind};
+use jobmgr_plugin_api::test::Host;
+use jobmgr_plugin_api::{Ending, Event, KillReason, Kind, Stop};
 
 use crate::cluster;
 use crate::support::{job, run, start, until};
@@ -74,6 +75,68 @@ fn artifacts_come_home_from_both_kinds_of_folders() {
         assert_eq!(String::from_utf8(host.stdout()).unwrap(), format!("{work}/artifacts\n{work}\n"));
         assert_eq!(fs::symlink_metadata(format!("{home}/link")).is_ok(), shared.is_none(), "links do not travel");
     }
+}
+
+#[test]
+fn progress_is_read_from_both_kinds_of_folders() {
+    let Some(cluster) = cluster::shared() else { return };
+    for shared in [None, Some(cluster.path().join("shared"))] {
+        let mut job = job(&cluster, "echo '42 nearly' > $JOBMGR_PROGRESS; echo told; exec sleep 600");
+        job.env.insert("JOBMGR_PROGRESS".into(), format!("{}/.jobmgr-progress", job.dir));
+        let executor = cluster.executor_with(|config| config.shared_dir.clone_from(&shared));
+        let running = start(&executor, &job);
+        let told = Event::Progress { percent: 42.0, message: "nearly".into() };
+        until("progress is told", || running.host.events().contains(&told));
+        running.until_said("told");
+        running.stop(Stop::Cancel);
+        let (_, host) = running.end();
+        assert_eq!(host.events().iter().filter(|event| **event == told).count(), 1, "it is told once");
+    }
+}
+
+#[test]
+fn the_log_of_the_executor_tells_the_whole_story() {
+    let Some(cluster) = cluster::shared() else { return };
+    let mut job = job(&cluster, "echo begun; sleep 2; exit 3");
+    job.options.extra = vec!["--hold".into()];
+    let running = start(&cluster.executor(), &job);
+    let number = running.number();
+    let log = |host: &Host| String::from_utf8(host.executor_log()).unwrap();
+    until("it waits", || log(&running.host).contains("queued: JobHeldUser\n"));
+    cluster.call("scontrol", &["release", &number]);
+    let (result, host) = running.end();
+    assert_eq!(result.unwrap().ending, Ending::Exited(3));
+    let log = log(&host);
+    let lines: Vec<_> = log.lines().collect();
+    let submitted = format!("--job-name={} --comment=jobmgr:{}", job.key, job.key);
+    assert!(lines[0].starts_with("sbatch --no-requeue --hold ") && lines[0].ends_with(&submitted), "{log}");
+    assert!(lines[1].starts_with(&format!("following slurm {{\"job\":{number},")), "{log}");
+    let states = lines.iter().filter(|line| line.starts_with("queued: ") || **line == "running");
+    assert_eq!(states.last(), Some(&"running"), "{log}");
+    let end = lines.last().unwrap();
+    assert!(end.starts_with("ended: {\"ending\":{\"exited\":3}") && end.contains("\"state\":\"FAILED\""), "{log}");
+}
+
+#[test]
+fn what_slurm_has_of_a_job_is_its_key_and_no_array() {
+    let Some(cluster) = cluster::own("") else { return };
+    let seen = cluster.path().join("environment");
+    let script = format!("env > {}\nexec /usr/bin/sbatch \"$@\"", seen.display());
+    let bin = cluster.wrap(&[("sbatch", script.as_str()), ("squeue", "exec /usr/bin/squeue \"$@\"")]);
+    let executor = cluster.executor_with(|config| {
+        config.bin = Some(bin);
+        config.accounting = Some(false);
+    });
+    let job = job(&cluster, "true");
+    assert_eq!(start(&executor, &job).outcome().ending, Ending::Exited(0));
+    let shown = cluster.call("squeue", &["-h", "-t", "all", "-o", "%j|%k|%F|%A|%K"]);
+    let fields: Vec<_> = shown.trim().split('|').collect();
+    assert_eq!(fields[..2], [job.key.as_str(), &format!("jobmgr:{}", job.key)], "{shown}");
+    assert_eq!((fields[2], fields[4]), (fields[3], "N/A"), "no task of an array: {shown}");
+    // An SBATCH_ARRAY_INX of jobmgr's own environment, for one, would make an array of every job.
+    let environment = fs::read_to_string(seen).unwrap();
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && environment.contains("SLURM_CONF="));
+    assert!(!environment.contains("CARGO_"), "{environment}");
 }
 
 #[test]

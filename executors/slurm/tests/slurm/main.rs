@@ -8,6 +8,8 @@ mod accounting;
 mod cluster;
 /// Daemons and nodes that fail, limits that are reached.
 mod faults;
+/// What only the controller's file of completed jobs still knows.
+mod forgotten;
 /// What a job sees, and what comes back.
 mod jobs;
 /// Many at once.

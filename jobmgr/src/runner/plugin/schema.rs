@@ -33,9 +33,17 @@ pub(super) fn check(schema: &Value, options: &Value) -> Result<(), Wrong> {
         ValidationErrorKind::Required { property } => {
             format!("key '{}' is missing", property.as_str().unwrap_or_default())
         }
-        _ => format!("'{}': {error}", path.rsplit('.').next().unwrap_or_default()),
+        _ => format!("'{}': {error}{}", path.rsplit('.').next().unwrap_or_default(), examples(schema, &error)),
     };
     Err((path, text))
+}
+
+/// What the schema says would be right, in words: a pattern says little to those who write jobspecs.
+fn examples(schema: &Value, error: &jsonschema::ValidationError<'_>) -> String {
+    let around = error.schema_path().as_str().rsplit_once('/').and_then(|(around, _)| schema.pointer(around));
+    let examples = around.and_then(|schema| schema["examples"].as_array());
+    let examples: Vec<_> = examples.into_iter().flatten().map(Value::to_string).collect();
+    if examples.is_empty() { String::new() } else { format!("; use one such as {}", examples.join(", ")) }
 }
 
 #[cfg(test)]
@@ -61,5 +69,25 @@ mod tests {
         assert_eq!(path, "Options.Mounts.1");
         assert!(text.contains("is not of type"), "{text}");
         assert_eq!(wrong(json!([1])), ("Options".into(), "must be a table".into()));
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Sized {
+        memory: Option<jobmgr_plugin_api::Size>,
+    }
+
+    #[test]
+    fn what_would_be_right_is_told_where_the_schema_has_examples() {
+        let schema = schemars::schema_for!(Sized).to_value();
+        for right in [json!({}), json!({"memory": 5}), json!({"memory": "1.5 GiB"}), json!({"memory": "64m"})] {
+            assert_eq!(check(&schema, &right), Ok(()), "{right}");
+        }
+        for bad in [json!("much"), json!("1 gib"), json!(-1), json!(true)] {
+            let (path, text) = check(&schema, &json!({ "memory": bad })).unwrap_err();
+            assert_eq!(path, "Options.memory");
+            assert!(text.starts_with(&format!("'memory': {bad} ")), "{text}");
+            assert!(text.ends_with("; use one such as 1073741824, \"512MiB\", \"2GiB\""), "{text}");
+        }
     }
 }

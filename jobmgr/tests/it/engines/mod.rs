@@ -120,3 +120,75 @@ fn jobs_on_slurm_outlive_jobmgr_and_end_on_request() {
     ends_on_request(&home);
     eventually("no job is left", || !cluster.call("squeue", &["-h"]).contains("jm-"));
 }
+
+/// The nodes' folder for temporary files, and nothing that is on the server, is where such jobs are; so the tests
+/// can't tell apart what is on which machine, but what was uploaded has no other way.
+#[test]
+fn jobs_on_nodes_that_share_no_folder_come_home_over_http() {
+    let Some(cluster) = slurm::own("") else { return };
+    let config = format!("Conf = '{}'\nPollEvery = 1.0", cluster.conf().display());
+    let home = home("jobmgr-executor-slurm", "slurm", &config);
+    let wrap = format!("Wrap = {{ Path = '{}', Artifacts = 5 }}", env!("CARGO_BIN_EXE_jobmgr"));
+    let gate = cluster.path().join("gate");
+    let script = format!(
+        "pwd; echo note >&2; mkdir \"$JOBMGR_ARTIFACTS_DIR/sub\"; echo one > \"$JOBMGR_ARTIFACTS_DIR/sub/file\"
+        echo '{{\"answer\": 42}}' > \"$JOBMGR_OUTPUT\"; : > {0}-begun; until [ -e {0} ]; do sleep 0.1; done; kill -9 $$",
+        gate.display()
+    );
+    sh(&home, "away", "slurm", &script, &wrap);
+    sh(&home, "many", "slurm", "for i in 1 2 3 4 5 6 7 8 9; do : > \"$JOBMGR_ARTIFACTS_DIR/f$i\"; done", &wrap);
+    sh(&home, "nowhere", "slurm", "true", "Wrap = { Path = '/nowhere/jobmgr' }");
+    let started = cluster.path().join("started");
+    let stopped = format!(
+        "trap 'echo over > \"$JOBMGR_ARTIFACTS_DIR/f\"; exit 3' TERM; echo begun; : > {}; while :; do sleep 0.1; done",
+        started.display()
+    );
+    sh(&home, "stopped", "slurm", &stopped, &wrap);
+
+    let mut server = home.serve();
+    let address = server.address;
+    let id = server.start("away", serde_json::json!({}));
+    eventually("it runs", || gate.with_file_name("gate-begun").exists());
+    signal(server.pid(), Signal::KILL);
+    server.exit();
+    std::fs::write(&gate, "").unwrap();
+    let mut command = home.jobmgr(&["serve"]);
+    command.env("JOBMGR_SERVER__LISTEN", address.to_string());
+    let server = home.serve_by(command);
+    let job = ended(&server, &home, id);
+    let end = job.ended.unwrap();
+    assert_eq!(
+        (job.status, job.attempt, end.signal),
+        (Status::Failed, 1, Some(9)),
+        "{:?} {}",
+        end.executor_log,
+        home.log()
+    );
+    assert_eq!(end.output, Some(serde_json::json!({"answer": 42})));
+    assert_eq!(end.artifacts.len(), 1);
+    let artifact = &server.job(id)["artifacts"][0];
+    assert_eq!((artifact["name"].as_str(), server.download(artifact)), (Some("sub/file"), b"one\n".to_vec()));
+    let place = log(&server, id, "stdout");
+    assert!(
+        place.contains("/jobmgr-") && place.ends_with("/work\n") && !place.contains(home.path("").to_str().unwrap())
+    );
+    assert!(!std::path::Path::new(place.trim()).exists(), "the node keeps nothing");
+    assert_eq!(log(&server, id, "stderr"), "note\n");
+
+    let many = ended(&server, &home, server.start("many", serde_json::json!({})));
+    let error = many.ended.unwrap().error.unwrap();
+    assert!(error.starts_with("the command ended well, but 3 of 11 files were not uploaded"), "{error}");
+
+    let nowhere = ended(&server, &home, server.start("nowhere", serde_json::json!({}))).ended.unwrap();
+    assert_eq!(nowhere.exit_code, Some(127), "{:?}", nowhere.executor_log);
+    assert!(nowhere.warnings[0].contains("do the nodes have it at 'Wrap.Path'"), "{:?}", nowhere.warnings);
+
+    let id = server.start("stopped", serde_json::json!({}));
+    eventually("it runs", || started.exists());
+    assert_eq!(server.client().try_send("POST", &format!("/v1/jobs/{id}/cancel"), "", b"").unwrap().status, 202);
+    let stopped = ended(&server, &home, id);
+    let end = stopped.ended.unwrap();
+    assert_eq!((stopped.status, end.artifacts.len()), (Status::Canceled, 1), "{:?}", end.executor_log);
+    assert_eq!(log(&server, id, "stdout"), "begun\n");
+    assert!(!cluster.call("squeue", &["-h"]).contains("jm-"));
+}

@@ -24,7 +24,7 @@ fn can(options: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    assert!(std::env::var("CI").is_err(), "this machine can't do it: {missing:?}");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "this machine can't do it: {missing:?}");
     eprintln!("NOT TESTED: this machine can't do it: {missing:?}");
     false
 }

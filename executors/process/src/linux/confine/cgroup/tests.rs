@@ -102,7 +102,7 @@ fn a_group_that_hands_nothing_down_is_left_for_a_delegated_one_above() {
     assert!(refused.starts_with("controller 'pids' of ") && refused.contains("/main: "), "{refused}");
     let flags = rustix::fs::XattrFlags::empty();
     if let Err(errno) = rustix::fs::setxattr(machine.path(unit), "user.delegate", b"1", flags) {
-        assert!(std::env::var("CI").is_err(), "the temporary directory takes no attributes: {errno}");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "the temporary directory takes no attributes: {errno}");
         eprintln!("NOT TESTED: the temporary directory takes no attributes: {errno}");
         return;
     }
