@@ -26,7 +26,8 @@ leave.
 `completed` or `failed`; fetch its files with `GET /artifacts/download`. A job's name is that of a jobspec, a TOML \
 file in the server's `jobspecs` folder that says what to run.
 
-What else there is begins with `/v1`: ending a job, its output while it runs, its attempts, the workers.
+What else there is begins with `/v1`. One request can do all three steps: `POST /v1/run/{jobspec}?wait=30s`, with \
+the job's parameters as a JSON object.
 
 **Errors** below `/v1` are problems (RFC 9457) whose `code` is a word for programs. Those of the other job endpoints \
 come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
