@@ -29,7 +29,12 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     content::add_routes(&api, &mut table);
     upload::add_routes(&api, &mut table);
     docs::add_routes(&api.abouts, &mut table);
-    let classic = (Start { api: api.clone() }, Get { api: api.clone() }, Download { api: api.clone() }, Home);
+    let classic = (
+        Start { api: api.clone() },
+        Get { api: api.clone() },
+        Download { api: api.clone() },
+        Home { api: api.clone() },
+    );
     let jobs = (
         Collection { api: api.clone(), closing: closing.clone() },
         Batch { api: api.clone() },

@@ -1,6 +1,7 @@
 //! What every request meets: names, methods, unknown addresses, documentation.
 
 use jobmgr::config;
+use jobmgr::store::Presence;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,6 +17,24 @@ async fn a_greeting_and_a_pulse() {
     assert_eq!((root.status, root.header("content-type")), (200, "text/plain; charset=utf-8"));
     assert!(root.text().contains("/docs") && root.text().contains("/openapi.json"));
     server.get("/healthz").await.assert(200, "ok\n");
+}
+
+#[tokio::test]
+async fn it_is_ready_when_a_worker_database_and_store_are_there() {
+    let server = Server::start().await;
+    server.get("/readyz").await.assert(503, "no worker is alive that takes jobs\n");
+    let says = |slots, state: &str| Presence { state: state.into(), ..super::v1::worker("one", slots) };
+    for (slots, state) in [(0, "active"), (2, "draining")] {
+        server.api.store.heartbeat(says(slots, state), DEADLINE).await.unwrap();
+        assert_eq!(server.get("/readyz").await.status, 503, "{slots} {state}");
+    }
+    server.api.store.heartbeat(says(2, "active"), DEADLINE).await.unwrap();
+    server.get("/readyz").await.assert(200, "ok\n");
+    let store = server.dir.path().join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::write(&store, "").unwrap();
+    let reply = server.get("/readyz").await;
+    assert!(reply.status == 503 && reply.text().contains("store") && reply.text().lines().count() == 1, "{reply:?}");
 }
 
 #[tokio::test]

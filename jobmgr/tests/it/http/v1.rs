@@ -200,7 +200,7 @@ async fn a_server_that_ends_does_not_pretend_that_the_job_did() {
     assert!(reply.text().contains("half") && reply.dechunked().is_none(), "{}", reply.text());
 }
 
-fn worker(id: &str, slots: i64) -> Presence {
+pub fn worker(id: &str, slots: i64) -> Presence {
     Presence {
         id: id.into(),
         name: "gpu-1".into(),
