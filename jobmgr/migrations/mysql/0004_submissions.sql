@@ -29,3 +29,15 @@ create table if not exists submissions (
     primary key (user_id, key_text),
     key submissions_job (job_id)
 ) engine = InnoDB default character set utf8mb4 collate utf8mb4_bin;
+
+-- When somebody asked this worker to take no more jobs.
+set @columns = if((select count(*) from information_schema.columns
+        where table_schema = database() and table_name = 'workers' and column_name = 'drain_at') > 0,
+    'do 0',
+    'alter table workers add column drain_at bigint');
+
+prepare columns_of_workers from @columns;
+
+execute columns_of_workers;
+
+deallocate prepare columns_of_workers;

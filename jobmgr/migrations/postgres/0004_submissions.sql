@@ -36,3 +36,6 @@ create table submissions (
 );
 
 create index submissions_job on submissions (job_id);
+
+-- When somebody asked this worker to take no more jobs.
+alter table workers add column drain_at bigint;

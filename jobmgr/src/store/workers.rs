@@ -82,6 +82,27 @@ impl Store {
         self.worker(Write::Leave(worker.to_owned())).await.map(drop)
     }
 
+    /// Asks a worker to take no more jobs; `false`: there is none of this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ask_to_drain(&self, worker: &str) -> Result<bool, StoreError> {
+        self.worker(Write::Drain(worker.to_owned())).await.map(|moved| moved > 0)
+    }
+
+    /// Whether somebody has asked this worker to take no more jobs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drain_asked(&self, worker: &str) -> Result<bool, StoreError> {
+        let worker = worker.to_owned();
+        self.read(move |connection, statements| {
+            let query = statements.query(&statements.workers.drain_asked).bind(worker.clone());
+            Box::pin(async move { Ok(query.fetch_optional(connection).await?.is_some()) })
+        })
+        .await
+    }
+
     /// Forgets processes that have been silent for so long.
     ///
     /// # Errors
@@ -143,6 +164,8 @@ pub(super) enum Write {
     Offers(String, Vec<Offer>),
     /// That it is gone.
     Leave(String),
+    /// That it is to take no more jobs.
+    Drain(String),
     /// Forgets those who have been silent for so long.
     Forget(Duration),
     /// Takes a duty for so long: by whom, what.
@@ -155,6 +178,8 @@ pub(super) struct Texts {
     heartbeat: Text,
     remove: Text,
     leave: Text,
+    drain: Text,
+    drain_asked: Text,
     known: Text,
     remove_offers: Text,
     silent: Text,
@@ -180,6 +205,11 @@ impl Texts {
             ),
             remove: text("delete from workers where id = ?"),
             leave: text("update workers set state = 'gone', alive_until = {now} where id = ?"),
+            drain: text(
+                "update workers set drain_at = {now} \
+                 where id = ? and state <> 'gone'",
+            ),
+            drain_asked: text("select id from workers where id = ? and drain_at is not null"),
             known: text(
                 "select offers.name, hash, about from offers join workers on workers.id = offers.worker \
                  order by offers.name, workers.started_at desc",
@@ -188,7 +218,7 @@ impl Texts {
             silent: text("select id from workers where alive_until < {now} - ? order by id limit 100{skip}"),
             all: text(
                 "select id, name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
-                 alive_until - {now} from workers where state <> 'gone' order by started_at, id",
+                 alive_until - {now}, coalesce(drain_at, 0) from workers where state <> 'gone' order by started_at, id",
             ),
             add_offer: text("insert into offers (worker, name, hash, about) values (?, ?, ?, ?)"),
             offers: text(
@@ -227,6 +257,10 @@ pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statement
             .execute(connection)
             .await?
             .rows_affected()),
+        Write::Drain(worker) => {
+            let drain = statements.query(&statements.workers.drain).bind(worker.clone());
+            Ok(drain.execute(connection).await?.rows_affected())
+        }
         Write::Forget(silence) => {
             let silent =
                 statements.query(&statements.workers.silent).bind(millis(*silence)).fetch_all(&mut *connection).await?;
@@ -289,7 +323,7 @@ fn worker_from(row: &AnyRow) -> Outcome<Worker> {
         slots: row.try_get(4)?,
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         storage: row.try_get(6)?,
-        state: row.try_get(7)?,
+        state: if row.try_get::<i64, _>(11)? > 0 { "draining".to_owned() } else { row.try_get(7)? },
     };
     let alive = row.try_get::<i64, _>(10)? > 0;
     Ok(Worker { presence, started_ms: row.try_get(8)?, heartbeat_ms: row.try_get(9)?, alive })

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::Groups;
 use crate::blobs::Blobs;
@@ -168,6 +168,19 @@ impl Presence {
             if let Err(error) = result {
                 warn!(%error, "can't tell the other processes that this one is there");
             }
+            self.obey(&draining).await;
+        }
+    }
+
+    /// Whoever manages the workers may have asked this one to take no more jobs.
+    async fn obey(&self, draining: &CancellationToken) {
+        if self.says.slots == 0 || draining.is_cancelled() {
+            return;
+        }
+        // A database that fails has just been told of.
+        if matches!(self.store.drain_asked(&self.says.id).await, Ok(true)) {
+            info!("asked to drain: claiming no more jobs until the next start");
+            draining.cancel();
         }
     }
 

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::super::Api;
 use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::docs::Tag;
-use super::problem::{Problem, ProblemJson};
+use super::failed::{Causes, Failed};
+use super::problem::{Code, Problem, ProblemJson};
 use super::time::rfc3339;
 use crate::store::Worker;
 
-/// `GET /v1/workers`
+/// `GET /v1/workers` and `POST /v1/workers/{id}/drain`
 pub struct Workers {
     /// What it answers from.
     pub api: Arc<Api>,
@@ -37,6 +39,39 @@ impl Workers {
             }
         }
     }
+
+    /// Drain a worker
+    ///
+    /// The worker finishes what it runs and takes nothing new until it is started again; jobs that run elsewhere and can
+    /// be taken over are left to other workers. It notices within seconds. Asking again does no harm.
+    #[oai(path = "/v1/workers/:id/drain", method = "post", operation_id = "drainWorker", tag = "Tag::Server")]
+    async fn drain(
+        &self,
+        /// The worker's id.
+        id: Path<String>,
+    ) -> Result<DrainAnswer, Failed<OfOne>> {
+        let store = &self.api.store;
+        let failed = |error| Problem::failed(&error);
+        let nobody = || Problem::new(Code::NotFound, format!("there is no worker {:?}", id.0));
+        let find = async || {
+            let workers = store.workers().await.map_err(failed)?;
+            workers.into_iter().find(|worker| worker.presence.id == id.0).ok_or_else(nobody)
+        };
+        let worker = find().await?;
+        if worker.presence.slots == 0 {
+            let detail = format!("{:?} only answers over HTTP; it takes no jobs", id.0);
+            return Err(Problem::new(Code::Conflict, detail).into());
+        }
+        store.ask_to_drain(&id.0).await.map_err(failed)?;
+        Ok(DrainAnswer::Asked(Compact(find().await?.into())))
+    }
+}
+
+/// What may go wrong with one.
+struct OfOne;
+
+impl Causes for OfOne {
+    const CODES: &'static [Code] = &[Code::NotFound, Code::Conflict, Code::Unavailable];
 }
 
 /// A process that serves this database.
@@ -92,6 +127,13 @@ struct WorkerList {
     /// Where the next page begins; null after the last one.
     #[oai(nullable)]
     next: Option<String>,
+}
+
+#[derive(ApiResponse)]
+enum DrainAnswer {
+    /// The worker, which takes nothing new as soon as it notices.
+    #[oai(status = 202)]
+    Asked(Compact<WorkerInfo>),
 }
 
 #[derive(ApiResponse)]

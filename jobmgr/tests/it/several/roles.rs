@@ -95,6 +95,34 @@ fn a_worker_that_drains_hands_over() {
 }
 
 #[test]
+fn a_worker_is_asked_to_drain_over_http() {
+    let Some(fleet) = on(Kind::Postgres, "[Worker]\nPoll = \"100ms\"") else { return };
+    let script = "echo begun >> witness; until [ -e go ]; do sleep 0.05; done";
+    fleet.sh("long", &format!("cd {}; {script}", fleet.home.dir.path().display()), "Timeout = \"10m\"");
+    fleet.sh("quick", "true", "");
+    let api = fleet.api();
+    let mut first = fleet.worker(&[("JOBMGR_WORKER__NAME", "first")]);
+    let id = start(&api, "long");
+    eventually("it runs", || fleet.lines("witness").len() == 1);
+    let of = |worker: &serde_json::Value| format!("/v1/workers/{}/drain", worker["id"].as_str().unwrap());
+    let ask = |path: &str| api.client().try_send("POST", path, "", b"").unwrap();
+    let asked = ask(&of(&workers(&api)[0]));
+    assert_eq!((asked.status, &asked.json()["state"]), (202, &json!("draining")));
+    eventually("it drains", || fleet.home.log().contains("asked to drain"));
+    let waits = start(&api, "quick");
+    std::fs::write(fleet.home.path("go"), "").unwrap();
+    assert_eq!(api.wait(id).status, "completed", "what it runs it finishes");
+    assert_eq!(api.job(waits)["job"]["status"], "queued", "nothing new is taken");
+    let _second = fleet.worker(&[("JOBMGR_WORKER__NAME", "second")]);
+    assert_eq!(api.wait(waits).status, "completed", "until there is another one");
+    let all = api.client().get("/v1/workers").json();
+    let server = all["items"].as_array().unwrap().iter().find(|one| one["slots"] == 0).unwrap();
+    assert_eq!((ask(&of(server)).status, ask("/v1/workers/nobody/drain").status), (409, 404));
+    signal(first.pid(), Signal::TERM);
+    assert_eq!(first.exit().code(), Some(0));
+}
+
+#[test]
 fn workers_say_who_they_are() {
     let Some(fleet) = on(Kind::MariaDb, "") else { return };
     let api = fleet.api();

@@ -141,6 +141,13 @@ async fn workers_are_seen_and_forgotten(store: &Store) {
     assert_eq!(seen, [("one", true), ("two", false)]);
     assert_eq!(workers[0].presence, Presence { state: "draining".into(), ..presence("one") });
     assert!(workers[0].started_ms <= workers[0].heartbeat_ms);
+    store.heartbeat(presence("one"), LEASE).await.unwrap();
+    assert!(!store.drain_asked("one").await.unwrap() && !store.ask_to_drain("nobody").await.unwrap());
+    assert!(store.ask_to_drain("one").await.unwrap() && store.ask_to_drain("one").await.unwrap());
+    assert!(store.drain_asked("one").await.unwrap() && !store.drain_asked("two").await.unwrap());
+    // What it says of itself next does not change that.
+    store.heartbeat(presence("one"), LEASE).await.unwrap();
+    assert_eq!(store.workers().await.unwrap()[0].presence.state, "draining");
     assert_eq!(store.forget_silent(LEASE).await.unwrap(), 0, "not yet");
     assert_eq!(store.forget_silent(GONE).await.unwrap(), 1);
     store.leave("one").await.unwrap();
