@@ -35,7 +35,7 @@ fn a_mistake_in_the_configuration_is_one_line_with_key_place_and_remedy() {
         ("[Worker]\nConcurrency = -1", &["line 2, column 15", "'Concurrency'"]),
         ("[Worker]\nLease = \"5\"", &["line 2, column 9", "'Lease'", "\"1m30s\""]),
         ("[Worker]\nLease = \"1ms\"", &["line 2, column 9", "'Lease'", "1s"]),
-        ("[Worker]\nMaxLogBytes = \"much\"", &["line 2, column 15", "'MaxLogBytes'", "\"16MiB\""]),
+        ("[Worker]\nMaxLogBytes = \"much\"", &["line 2, column 15", "'MaxLogBytes'", "\"512MiB\""]),
         ("[Worker]\nTempDir = \"nowhere/at/all\"", &["[Worker] TempDir", "nowhere/at/all"]),
         ("[Storage]\nURL = \"ftp://x\"", &["line 2, column 7", "'URL'", "s3:"]),
         ("[Storage]\nURL = \"file:config.toml\"", &["config.toml", "[Storage] URL"]),

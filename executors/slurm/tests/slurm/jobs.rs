@@ -111,8 +111,8 @@ fn the_log_of_the_executor_tells_the_whole_story() {
     let submitted = format!("--job-name={} --comment=jobmgr:{}", job.key, job.key);
     assert!(lines[0].starts_with("sbatch --no-requeue --hold ") && lines[0].ends_with(&submitted), "{log}");
     assert!(lines[1].starts_with(&format!("following slurm {{\"job\":{number},")), "{log}");
-    let states = lines.iter().filter(|line| line.starts_with("queued: ") || **line == "running");
-    assert_eq!(states.last(), Some(&"running"), "{log}");
+    let mut states = lines.iter().filter(|line| line.starts_with("queued: ") || **line == "running");
+    assert_eq!(states.next_back(), Some(&"running"), "{log}");
     let end = lines.last().unwrap();
     assert!(end.starts_with("ended: {\"ending\":{\"exited\":3}") && end.contains("\"state\":\"FAILED\""), "{log}");
 }

@@ -69,7 +69,7 @@ impl About {
         }
     }
 
-    /// The parameters, by name; those of types that are not known here are left out.
+    /// The parameters; those of types that are not known here are left out.
     pub fn declared(&self) -> Vec<Declared> {
         let required = |name: &str| {
             self.parameters["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name))
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(
             about.declared(),
             [
-                declared("mode", words, false),
                 declared("n", ParameterType::Int, false),
+                declared("mode", words, false),
                 declared("text", ParameterType::String, true)
             ]
         );

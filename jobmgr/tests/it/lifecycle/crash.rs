@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{assert_gone, assert_nothing_left, entries, started, stubborn, to};
-use crate::support::processes::{Signal, of_jobs, runs, signal, state};
+use crate::support::processes::{Signal, of_jobs, runs, signal};
 use crate::support::server::{Ended, Home, Server, eventually};
 
 /// The job was run again, and left what it leaves.
@@ -51,12 +51,11 @@ fn a_server_that_starts_ends_what_a_killed_server_and_runner_left() {
     let id = server.start("stubborn", to(&home));
     let pids = started(&home);
     let old = home.left_in_tmp();
-    // Stopped, the runner can't end anything when its line closes.
-    signal(pids[0], Signal::STOP);
-    eventually("the runner is stopped", || state(pids[0]) == Some('T'));
-    server.kill();
+    // Stopped, the server does not see its runner go, and ends nothing.
+    signal(server.pid(), Signal::STOP);
     signal(pids[0], Signal::KILL);
     eventually("the runner is gone", || !runs(pids[0]));
+    server.kill();
     assert!(pids[1..].iter().all(|pid| runs(*pid)), "they were to be left");
 
     let server = home.serve();

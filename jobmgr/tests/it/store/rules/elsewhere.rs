@@ -183,6 +183,7 @@ async fn what_executors_say_is_kept_with_each_attempt(store: &Store) {
     // Its worker dies.
     let claim = claim_one(store, "w1", GONE).await.unwrap();
     say(store, &claim, 0, b"last words").await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     assert_eq!(store.sweep().await.unwrap().queued, 1);
     assert_eq!(said(2).await, (10, b"last words".to_vec()));
     // Much, of which the end is kept; a piece is missing before it.
