@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers};
+use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
     (Start, Get, Download, Home),
-    (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts),
+    (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
     (Jobspecs, Workers, Stats),
 );
 
@@ -44,6 +44,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Logs { api: api.clone(), closing },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
+        Zip { api: api.clone() },
     );
     let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
     let described: Described = (classic, jobs, server);

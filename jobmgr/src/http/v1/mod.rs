@@ -26,9 +26,12 @@ mod time;
 mod values;
 /// Who serves this database.
 mod workers;
+/// All artifacts of a job in one file.
+mod zip;
 
 pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
 pub use stats::Stats;
 pub use workers::Workers;
+pub use zip::Zip;

@@ -1,6 +1,7 @@
 //! `GET /artifacts/download`, and the addresses that it gives.
 
 use super::client::{Reply, Server};
+use crate::support::programs::{or_skip, run};
 
 const BYTES: &[u8] = b"0123456789";
 
@@ -137,6 +138,44 @@ async fn each_has_an_address_of_its_own() {
     let elsewhere = server.get(&format!("{url}?redirect=true")).await;
     assert_eq!((elsewhere.status, elsewhere.header("cache-control")), (307, "no-store"));
     assert_eq!(server.get(elsewhere.header("location")).await.body, BYTES);
+}
+
+/// Unpacked by somebody else's program.
+#[tokio::test]
+async fn all_of_a_job_come_in_one_file() {
+    let server = Server::start().await;
+    let claim = server.claimed("x").await;
+    let mut artifacts = Vec::new();
+    let large = vec![b'x'; 3 << 20];
+    for (number, (name, bytes)) in
+        [("a.txt", b"one".as_slice()), ("sub/é.bin", &large), ("../outside", b"two"), ("empty", b"")]
+            .into_iter()
+            .enumerate()
+    {
+        let artifact = server.artifact(claim.id, &number.to_string(), "text/plain", bytes).await;
+        artifacts.push(jobmgr::domain::job::Artifact { name: name.into(), ..artifact });
+    }
+    server.finish(&claim, Default::default(), None, artifacts).await;
+    let reply = server.get("/v1/jobs/1/artifacts.zip").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "application/zip"));
+    assert_eq!(reply.header("content-disposition"), "attachment; filename=\"job-1.zip\"");
+    let file = server.dir.path().join("all.zip");
+    std::fs::write(&file, reply.dechunked().unwrap()).unwrap();
+    let folder = server.dir.path().join("unpacked");
+    let script =
+        "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; z.extractall(sys.argv[2])";
+    let python = if cfg!(windows) { "python" } else { "python3" };
+    let unpacked = run(std::process::Command::new(python).args(["-c", script]).arg(&file).arg(&folder));
+    if or_skip("python3", unpacked).is_none() {
+        return;
+    }
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    assert_eq!((read("a.txt"), read("outside"), read("empty")), (b"one".to_vec(), b"two".to_vec(), Vec::new()));
+    assert_eq!(read("sub/é.bin"), large);
+    assert_eq!(server.get("/v1/jobs/7/artifacts.zip").await.status, 404);
+    // What is gone can't be sent whole, and that shows.
+    std::fs::remove_file(server.dir.path().join("store/1/1")).unwrap();
+    assert!(server.get("/v1/jobs/1/artifacts.zip").await.dechunked().is_none());
 }
 
 #[tokio::test]
