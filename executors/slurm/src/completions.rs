@@ -54,8 +54,8 @@ fn place_in(config: &str) -> Option<PathBuf> {
         let mut values = config.lines().filter_map(|line| line.split_once('='));
         values.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
     };
-    let path = value("JobCompLoc").map(Path::new)?;
-    (value("JobCompType") == Some("jobcomp/filetxt") && path.is_absolute()).then(|| path.to_owned())
+    let path = value("JobCompLoc").filter(|path| path.starts_with('/'))?;
+    (value("JobCompType") == Some("jobcomp/filetxt")).then(|| path.into())
 }
 
 fn read(path: &Path, is_wanted: impl Fn(&Row) -> bool) -> io::Result<Vec<Row>> {
