@@ -18,6 +18,8 @@ use crate::store::Store;
 mod abouts;
 /// Bodies of requests, read up to a limit.
 mod body;
+/// Who asks, and what they may.
+mod caller;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
 /// The bytes of an artifact, under an address that we signed.
