@@ -37,15 +37,19 @@ impl Server {
     }
 
     pub async fn with(config: config::Server) -> Server {
-        Self::make(config, true).await
+        Self::make(config, config::Limits::default(), true).await
+    }
+
+    pub async fn limited(config: config::Server, limits: config::Limits) -> Server {
+        Self::make(config, limits, true).await
     }
 
     /// As `jobmgr serve --no-worker`: what is known of jobs is what workers publish.
     pub async fn without_worker() -> Server {
-        Self::make(config::Server::default(), false).await
+        Self::make(config::Server::default(), config::Limits::default(), false).await
     }
 
-    async fn make(mut config: config::Server, works_here: bool) -> Server {
+    async fn make(mut config: config::Server, limits: config::Limits, works_here: bool) -> Server {
         let dir = tempfile::tempdir().unwrap();
         config.jobspecs = dir.path().join("jobspecs");
         std::fs::create_dir(&config.jobspecs).unwrap();
@@ -53,12 +57,9 @@ impl Server {
         let database = config::Database { url: Some(format!("sqlite:{}", at("jobmgr.db"))), ..Default::default() };
         let storage = config::Storage { url: Some(format!("file:{}", at("store"))), ..Default::default() };
         let store = Store::open(&database).await.unwrap();
-        let api = Api {
-            abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
-            store,
-            blobs: Blobs::open(&storage, None).unwrap(),
-            config: Arc::new(config),
-        };
+        let abouts = Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here);
+        let blobs = Blobs::open(&storage, None).unwrap();
+        let api = Api::new(store, blobs, abouts, Arc::new(config), limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
