@@ -93,6 +93,19 @@ impl Server {
         self.send(head + body).await
     }
 
+    /// Sends a body of JSON, with further headers.
+    pub async fn send_json(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        let length = body.len();
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        self.send(head + body).await
+    }
+
+    /// Writes a jobspec.
+    pub fn spec(&self, name: &str, text: &str) {
+        std::fs::write(self.api.config.jobspecs.join(format!("{name}.toml")), text).unwrap();
+    }
+
     pub async fn start_job(&self, form: &str) -> Reply {
         self.post("/jobs/start", "application/x-www-form-urlencoded", form).await
     }
@@ -198,6 +211,11 @@ impl Reply {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The body, if it is JSON.
+    pub fn json_or_null(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     pub fn header(&self, name: &str) -> &str {
