@@ -13,7 +13,7 @@ use super::{BAD_CONFIG, complain, say, service};
 use crate::auth::{By, Entry, NewToken, Scopes, Secret};
 use crate::config::{self, Auth, Config};
 use crate::domain::submission::LOCAL_USER;
-use crate::http::{self, Abouts, Api};
+use crate::http::{self, Abouts, Api, Audit, Gate};
 use crate::jobspecs::Jobspecs;
 use crate::store::Store;
 use crate::worker::presence::{Announced, Presence, Who};
@@ -50,9 +50,16 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         // Good for jobs of this machine at least.
         parts.public_url.get_or_insert_with(|| format!("http://{address}"));
     }
-    let abouts = Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker);
-    let server = Arc::new(within_open_files(config.server.clone()));
-    let api = Api::new(parts.store.clone(), parts.blobs.clone(), abouts, server, config.limits.clone());
+    let api = Api {
+        store: parts.store.clone(),
+        blobs: parts.blobs.clone(),
+        abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
+        secrets: parts.secrets.clone(),
+        config: Arc::new(within_open_files(config.server.clone())),
+        gate: Arc::new(Gate::new(parts.store.clone(), config.server.auth, config.limits.clone())),
+        audit: Audit::start(parts.store.clone()),
+        queues: Arc::default(),
+    };
     let keeper = service::keeper(&parts, &config);
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());

@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// The key for values that nobody may read.
+    pub secrets: Secrets,
     /// How much callers may ask for.
     pub limits: Limits,
     /// Executors in libraries, by the names by which jobspecs select them.
@@ -321,6 +323,19 @@ impl Default for Limits {
     fn default() -> Self {
         Self { max_queued: 1_000_000, requests_per_minute: 600_000, bad_tokens_per_minute: 600 }
     }
+}
+
+/// `[Secrets]`
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Secrets {
+    /// The key that encrypts secret parameters in the database: 32 random bytes in base64. All processes on a database
+    /// need the same one.
+    #[schemars(extend("writeOnly" = true))]
+    pub key: Option<String>,
+    /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
+    /// made when it is needed.
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[Executors.NAME]`

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
@@ -82,6 +83,8 @@ pub struct Api {
     pub blobs: Blobs,
     /// What is to be known of jobs before they are run.
     pub abouts: Abouts,
+    /// Seals what nobody may read.
+    pub secrets: Secrets,
     /// `[Server]`
     pub config: Arc<config::Server>,
     /// Who calls.
@@ -90,21 +93,6 @@ pub struct Api {
     pub audit: Audit,
     /// How many jobs of each user wait.
     pub queues: Arc<Queues>,
-}
-
-impl Api {
-    /// An API over these; starts what writes the audit log.
-    pub fn new(
-        store: Store,
-        blobs: Blobs,
-        abouts: Abouts,
-        config: Arc<config::Server>,
-        limits: config::Limits,
-    ) -> Self {
-        let gate = Arc::new(Gate::new(store.clone(), config.auth, limits));
-        let audit = Audit::start(store.clone());
-        Self { store, blobs, abouts, config, gate, audit, queues: Arc::default() }
-    }
 }
 
 /// Serves the API on `listener` until `shutdown`; then accepts nothing more, finishes the requests in flight (for at

@@ -84,6 +84,7 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) events: super::events::Texts,
     pub(super) tokens: super::tokens::Texts,
     pub(super) audit: super::audit::Texts,
 }
@@ -245,6 +246,7 @@ impl Statements {
                  and recover_by is not null",
             ),
             keep: super::keep::Texts::new(dialect),
+            events: super::events::Texts::new(dialect),
             tokens: super::tokens::Texts::new(dialect),
             audit: super::audit::Texts::new(dialect),
         }

@@ -22,6 +22,8 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
+/// A time as answers have it.
+mod timestamp;
 /// Who may call.
 mod tokens;
 /// What may be in a query.

@@ -15,7 +15,7 @@ use super::jobs::JsonBody;
 use super::json;
 use super::parameter::Path;
 use super::problem::{Code, Problem};
-use super::time::rfc3339;
+use super::timestamp::Timestamp;
 use crate::auth::{NewToken, Scope, Scopes, Secret, Token, check_name};
 use crate::domain::duration::age::Age;
 
@@ -180,16 +180,16 @@ pub struct TokenInfo {
     #[oai(nullable)]
     requests_per_minute: Option<u64>,
     /// When it was made.
-    created: String,
+    created: Timestamp,
     /// When it ends; null: when it is revoked.
     #[oai(nullable)]
-    expires: Option<String>,
+    expires: Option<Timestamp>,
     /// When it was revoked.
     #[oai(nullable)]
-    revoked: Option<String>,
+    revoked: Option<Timestamp>,
     /// When it was last used, to a few minutes.
     #[oai(nullable)]
-    used: Option<String>,
+    used: Option<Timestamp>,
 }
 
 impl TokenInfo {
@@ -202,10 +202,10 @@ impl TokenInfo {
             scopes: token.scopes.words().map(str::to_owned).collect(),
             max_queued: token.max_queued,
             requests_per_minute: token.requests_per_minute,
-            created: rfc3339(token.created_ms),
-            expires: token.expires_ms.map(rfc3339),
-            revoked: token.revoked_ms.map(rfc3339),
-            used: token.used_ms.map(rfc3339),
+            created: Timestamp::of(token.created_ms),
+            expires: token.expires_ms.map(Timestamp::of),
+            revoked: token.revoked_ms.map(Timestamp::of),
+            used: token.used_ms.map(Timestamp::of),
         }
     }
 }

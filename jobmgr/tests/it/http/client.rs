@@ -10,8 +10,9 @@ use jobmgr::blobs::Blobs;
 use jobmgr::config;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters, Reason, Status};
 use jobmgr::domain::submission::NewJob;
-use jobmgr::http::{self, Abouts, Api};
+use jobmgr::http::{self, Abouts, Api, Audit, Gate};
 use jobmgr::jobspecs::Jobspecs;
+use jobmgr::secrets::Secrets;
 use jobmgr::store::{Claiming, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,9 +58,17 @@ impl Server {
         let database = config::Database { url: Some(format!("sqlite:{}", at("jobmgr.db"))), ..Default::default() };
         let storage = config::Storage { url: Some(format!("file:{}", at("store"))), ..Default::default() };
         let store = Store::open(&database).await.unwrap();
-        let abouts = Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here);
-        let blobs = Blobs::open(&storage, None).unwrap();
-        let api = Api::new(store, blobs, abouts, Arc::new(config), limits);
+        let secrets = Secrets::new(&config::Secrets::default(), &database, store.installation()).unwrap();
+        let api = Api {
+            abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
+            gate: Arc::new(Gate::new(store.clone(), config.auth, limits)),
+            audit: Audit::start(store.clone()),
+            queues: Arc::default(),
+            store,
+            blobs: Blobs::open(&storage, None).unwrap(),
+            secrets,
+            config: Arc::new(config),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
