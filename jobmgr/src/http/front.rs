@@ -16,6 +16,7 @@ use super::{Api, routes};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The request's `X-Request-Id`, for those who answer it.
+#[derive(Clone)]
 pub struct RequestId(pub String);
 
 /// The way in.
