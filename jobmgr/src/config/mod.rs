@@ -321,7 +321,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_queued: 1_000_000, requests_per_minute: 600_000, bad_tokens_per_minute: 600 }
+        Self { max_queued: 10_000_000, requests_per_minute: 600_000, bad_tokens_per_minute: 600 }
     }
 }
 

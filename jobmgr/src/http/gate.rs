@@ -44,7 +44,8 @@ pub struct Gate {
     auth: Option<Auth>,
     limits: Limits,
     known: RwLock<Option<Arc<Known>>>,
-    looking: tokio::sync::Mutex<()>,
+    /// Held by who looks; when somebody last looked in vain.
+    looking: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
     rates: Mutex<HashMap<i64, Bucket>>,
     wrong: Mutex<HashMap<IpAddr, Bucket>>,
 }
@@ -52,7 +53,7 @@ pub struct Gate {
 /// The tokens, as they were at some time.
 struct Known {
     version: i64,
-    tokens: HashMap<Digest, Arc<Held>>,
+    tokens: Arc<HashMap<Digest, Arc<Held>>>,
     looked: Instant,
     /// What the database's clock said then.
     now_ms: i64,
@@ -130,10 +131,7 @@ impl Gate {
     }
 
     async fn known_caller(&self, request: &Request, address: Option<IpAddr>) -> Result<Caller, Refusal> {
-        let known = self.known().await.map_err(|error| {
-            tracing::error!(%error, "can't look who may call");
-            Refusal::Unavailable
-        })?;
+        let known = self.known().await.map_err(|_| Refusal::Unavailable)?;
         let here = || address.is_some_and(|address| address.is_loopback()) && !is_forwarded(request.headers());
         if self.auth.is_none() && known.tokens.is_empty() && here() {
             return Ok(Caller::local());
@@ -157,18 +155,28 @@ impl Gate {
             return Ok(known);
         }
         // One looks, the others wait for that.
-        let _looking = self.looking.lock().await;
+        let mut failed = self.looking.lock().await;
         let before = match self.held() {
             Some(known) if fresh(&known) => return Ok(known),
             before => before,
         };
+        let stale = before.clone().filter(|known| known.looked.elapsed() < STALE);
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            // A database that hangs would keep all of them waiting, one after the other.
+            return stale.ok_or_else(|| error.clone());
+        }
         match self.look(before.as_deref()).await {
             Ok(known) => {
+                *failed = None;
                 let known = Arc::new(known);
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
                 Ok(known)
             }
-            Err(error) => before.filter(|known| known.looked.elapsed() < STALE).ok_or(error),
+            Err(error) => {
+                tracing::warn!(%error, "can't look who may call");
+                *failed = Some((Instant::now(), error.clone()));
+                stale.ok_or(error)
+            }
         }
     }
 
@@ -180,11 +188,11 @@ impl Gate {
         let looked = Instant::now();
         let (version, now_ms) = self.store.tokens_version().await?;
         let tokens = match before.filter(|known| known.version == version) {
-            Some(known) => known.tokens.clone(),
+            Some(known) => Arc::clone(&known.tokens),
             None => {
                 let held = |token: Token| Held { used_ms: token.used_ms.unwrap_or(0).into(), token: Arc::new(token) };
                 let tokens = self.store.tokens().await?.into_iter();
-                tokens.map(|token| (token.digest, Arc::new(held(token)))).collect()
+                Arc::new(tokens.map(|token| (token.digest, Arc::new(held(token)))).collect())
             }
         };
         Ok(Known { version, tokens, looked, now_ms })

@@ -12,7 +12,7 @@ use super::{bearer, guarded, key, until};
 async fn as_soon_as_there_is_a_token_one_is_needed() {
     let server = Server::start().await;
     let me = server.get("/v1/me").await.json();
-    assert_eq!(me, json!({ "userID": 1, "scopes": ["admin"], "maxQueued": 1_000_000, "requestsPerMinute": null }));
+    assert_eq!(me, json!({ "userID": 1, "scopes": ["admin"], "maxQueued": 10_000_000, "requestsPerMinute": null }));
     for proxy in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1"] {
         assert_eq!(server.ask("GET", "/v1/me", &format!("{proxy}\r\n")).await.status, 401, "{proxy}");
         assert_eq!(server.ask("GET", "/healthz", &format!("{proxy}\r\n")).await.status, 200, "{proxy}");
