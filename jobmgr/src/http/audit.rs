@@ -142,8 +142,10 @@ async fn write(store: Store, mut inbox: mpsc::Receiver<Note>, submissions: Arc<M
                 tracing::warn!(%error, "entries of the audit log are only in this log");
             }
         }
-        // Who is not there any more needs no answer.
-        flushed.into_iter().for_each(|written| drop(written.send(())));
+        for written in flushed {
+            // Who is not there any more needs no answer.
+            let _ = written.send(());
+        }
         if !open {
             return;
         }
