@@ -61,8 +61,8 @@ async fn tokens_are_made_listed_and_revoked() {
     assert_eq!(server.ask("GET", "/v1/me", &bearer(secret)).await.status, 401);
     assert_eq!(server.ask("DELETE", "/v1/tokens/99", &admin.header()).await.status, 404);
     // Its name is free again, and its user is not.
-    let again = server.send_json("POST", "/v1/tokens", &admin.header(), "{\"name\":\"art\",\"scopes\":[\"read\"]}");
-    let again = again.await.json();
+    let body = "{\"name\":\"art\",\"scopes\":[\"read\"]}";
+    let again = server.send_json("POST", "/v1/tokens", &admin.header(), body).await.json();
     assert_eq!(again["token"]["userID"], 8);
 }
 
