@@ -26,20 +26,23 @@ pub(super) async fn apply(
             done.submitted = submit::together(connection, statements, jobs, key.as_ref()).await?;
         }
         Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
-        Op::Release { claim, delay } => {
+        Op::Release { claim, delay, why } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
-            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+            let end = (AttemptEnding::Released, Some(why.as_str()), None);
+            done.moved = go_back(connection, statements, claim, query, end).await?;
         }
         Op::Leave(claim) => {
             done.moved = held(connection, statements, &statements.leave, (claim.id, claim.epoch)).await?;
             if done.moved == 0 {
                 let query = statements.query(&statements.release).bind(0_i64);
-                done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+                let end = (AttemptEnding::Released, None, None);
+                done.moved = go_back(connection, statements, claim, query, end).await?;
             }
         }
         Op::Retry { claim, failure, delay } => {
             let query = statements.query(&statements.retry).bind(millis(*delay));
-            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Failed, Some(failure)).await?;
+            let end = (AttemptEnding::Failed, None, Some(&**failure));
+            done.moved = go_back(connection, statements, claim, query, end).await?;
         }
         Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
@@ -159,8 +162,7 @@ async fn go_back(
     statements: &Statements,
     claim: &Claim,
     update: Query<'_, Any, AnyArguments>,
-    ending: AttemptEnding,
-    failure: Option<&Failure>,
+    (ending, why, failure): (AttemptEnding, Option<&str>, Option<&Failure>),
 ) -> Outcome<u64> {
     let mut moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
     if moved == 0 {
@@ -170,7 +172,8 @@ async fn go_back(
         return Ok(u64::from(was_ended(connection, statements, claim).await?));
     }
     chunks::drop_all(connection, statements, claim.id, None).await?;
-    let past = Past { id: claim.id, attempt: claim.attempt, worker: &claim.worker, started_ms: Some(claim.started_ms) };
+    let (id, attempt, worker, started_ms) = (claim.id, claim.attempt, &*claim.worker, Some(claim.started_ms));
+    let past = Past { id, attempt, worker, started_ms, why };
     note(connection, statements, &past, ending, failure).await?;
     Ok(moved)
 }
@@ -191,6 +194,8 @@ pub(super) struct Past<'a> {
     pub(super) attempt: i64,
     pub(super) worker: &'a str,
     pub(super) started_ms: Option<i64>,
+    /// Why it was given up, where that was no failure of the job.
+    pub(super) why: Option<&'a str>,
 }
 
 /// Writes down an attempt that did not end its job.
@@ -209,7 +214,7 @@ pub(super) async fn note(
         .bind(past.worker.to_owned())
         .bind(past.started_ms)
         .bind(failure.map(|failure| failure.reason.as_str()))
-        .bind(failure.and_then(|failure| failure.error.clone()))
+        .bind(failure.and_then(|failure| failure.error.clone()).or_else(|| past.why.map(str::to_owned)))
         .bind(failure.and_then(|failure| failure.exit_code))
         .bind(failure.and_then(|failure| failure.signal))
         .bind(failure.and_then(|failure| logs::to_column(&failure.stdout)))
