@@ -25,24 +25,26 @@ pub(super) async fn apply(
         Op::SubmitAll { jobs, key } => {
             done.submitted = submit::together(connection, statements, jobs, key.as_ref()).await?;
         }
-        Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
+        Op::Finish { claim, finish, .. } => {
+            done.moved = self::finish(connection, statements, claim, finish, &mut done.ended).await?;
+        }
         Op::Release { claim, delay, why } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
             let end = (AttemptEnding::Released, Some(why.as_str()), None);
-            done.moved = go_back(connection, statements, claim, query, end).await?;
+            go_back(connection, statements, claim, query, end, done).await?;
         }
         Op::Leave(claim) => {
             done.moved = held(connection, statements, &statements.leave, (claim.id, claim.epoch)).await?;
             if done.moved == 0 {
                 let query = statements.query(&statements.release).bind(0_i64);
                 let end = (AttemptEnding::Released, None, None);
-                done.moved = go_back(connection, statements, claim, query, end).await?;
+                go_back(connection, statements, claim, query, end, done).await?;
             }
         }
         Op::Retry { claim, failure, delay } => {
             let query = statements.query(&statements.retry).bind(millis(*delay));
             let end = (AttemptEnding::Failed, None, Some(&**failure));
-            done.moved = go_back(connection, statements, claim, query, end).await?;
+            go_back(connection, statements, claim, query, end, done).await?;
         }
         Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
@@ -54,10 +56,11 @@ pub(super) async fn apply(
             let query = statements.query(&statements.limit_crashes).bind(*limit).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
-        Op::Cancel(id) => done.moved = cancel(connection, statements, *id).await?,
+        Op::Cancel(id) => cancel(connection, statements, *id, done).await?,
         Op::Chunk(chunk) => done.moved = chunks::add(connection, statements, chunk).await?,
         Op::Crashed { .. } | Op::Sweep | Op::Bury { .. } | Op::FailQueued { .. } => {
-            done.swept = sweep::apply(connection, statements, op).await?;
+            done.swept = sweep::apply(connection, statements, op, &mut done.requeued).await?;
+            done.ended.extend(done.swept.ended.iter().chain(&done.swept.overdue));
         }
         Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
@@ -96,6 +99,7 @@ async fn finish(
     statements: &Statements,
     claim: &Claim,
     finish: &Finish,
+    ended: &mut Vec<JobId>,
 ) -> Outcome<u64> {
     let mut values = AnyArguments::default();
     bind_finish(&mut values, claim, finish)?;
@@ -103,6 +107,7 @@ async fn finish(
     if moved == 0 {
         return Ok(u64::from(was_ended(connection, statements, claim).await?));
     }
+    ended.push(claim.id);
     insert_artifacts(connection, statements, claim.id, finish.attempt, &finish.ended.artifacts).await?;
     if finish.chunks {
         chunks::drop_all(connection, statements, claim.id, Some(finish.attempt)).await?;
@@ -163,19 +168,23 @@ async fn go_back(
     claim: &Claim,
     update: Query<'_, Any, AnyArguments>,
     (ending, why, failure): (AttemptEnding, Option<&str>, Option<&Failure>),
-) -> Outcome<u64> {
-    let mut moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
-    if moved == 0 {
-        moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
+    done: &mut Done,
+) -> Outcome {
+    done.moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
+    if done.moved > 0 {
+        done.ended.push(claim.id);
+    } else {
+        done.moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
+        done.requeued.extend((done.moved > 0).then_some((claim.id, claim.attempt)));
     }
-    if moved == 0 {
-        return Ok(u64::from(was_ended(connection, statements, claim).await?));
+    if done.moved == 0 {
+        done.moved = u64::from(was_ended(connection, statements, claim).await?);
+        return Ok(());
     }
     chunks::drop_all(connection, statements, claim.id, None).await?;
     let (id, attempt, worker, started_ms) = (claim.id, claim.attempt, &*claim.worker, Some(claim.started_ms));
     let past = Past { id, attempt, worker, started_ms, why };
-    note(connection, statements, &past, ending, failure).await?;
-    Ok(moved)
+    note(connection, statements, &past, ending, failure).await
 }
 
 /// Runs a statement that needs nothing but the claim.
@@ -224,14 +233,15 @@ pub(super) async fn note(
 }
 
 /// Ends a queued job, or asks for the end of a started one. Between the two looks it may have moved on.
-async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome<u64> {
+async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId, done: &mut Done) -> Outcome {
     for _ in 0..3 {
-        for text in [&statements.cancel_queued, &statements.cancel_started] {
-            let moved = statements.query(text).bind(id).execute(&mut *connection).await?.rows_affected();
-            if moved > 0 {
-                return Ok(moved);
+        for (text, ends) in [(&statements.cancel_queued, true), (&statements.cancel_started, false)] {
+            done.moved = statements.query(text).bind(id).execute(&mut *connection).await?.rows_affected();
+            if done.moved > 0 {
+                done.ended.extend(ends.then_some(id));
+                return Ok(());
             }
         }
     }
-    Ok(0)
+    Ok(())
 }
