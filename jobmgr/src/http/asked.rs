@@ -24,7 +24,7 @@ pub fn add(document: &mut Value) {
         for (method, operation) in methods {
             let method = method.to_uppercase().parse().ok();
             let need = method.and_then(|method| scopes::need(&method, path));
-            match need.filter(|need| need.needs_caller()) {
+            match need.map(|(_, need)| need).filter(|need| need.needs_caller()) {
                 Some(need) => describe(operation, path, need),
                 None => operation["security"] = json!([]),
             }
