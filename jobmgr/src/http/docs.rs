@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::abouts::Abouts;
 use super::routes::Described;
-use super::typed;
+use super::{closed, typed};
 use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
@@ -41,6 +41,9 @@ all with a line of text.";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                            img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
+
+/// None.
+const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 
 /// The groups of operations.
 #[derive(Tags)]
@@ -76,7 +79,7 @@ fn service() -> OpenApiService<Description, ()> {
 
 /// The OpenAPI document: indented JSON with a newline at the end. Opens nothing.
 pub fn openapi() -> String {
-    service().spec() + "\n"
+    openapi_with(&BTreeMap::new())
 }
 
 /// The same with an operation for each of these jobspecs.
@@ -84,6 +87,7 @@ pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
     let spec = service().spec();
     match serde_json::from_str(&spec) {
         Ok(mut document) => {
+            closed::close(&mut document);
             typed::add(&mut document, jobspecs);
             format!("{document:#}\n")
         }
@@ -157,11 +161,11 @@ pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, B
 }
 
 /// poem-openapi's page with this document in the place of its own. It has no doctype, which browsers take for a page of
-/// the last century; and a text of a jobspec could end the page's script.
+/// the last century; it has no icon, for which they would ask; and a text of a jobspec could end the page's script.
 fn page_html(document: &str) -> String {
     let service = service();
     let html = service.swagger_ui_html().replacen(&service.spec(), &document.replace('<', "\\u003c"), 1);
-    format!("<!doctype html>{html}")
+    format!("<!doctype html>{}", html.replacen("<head>", &format!("<head>{ICON}"), 1))
 }
 
 #[cfg(test)]
@@ -237,6 +241,8 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         let page = page_html(&openapi());
+        assert!(page.contains(ICON));
+        let page = page.replacen(ICON, "", 1);
         assert!(page.contains("SwaggerUIBundle("));
         for tag in ["<script src", "<link ", "@import"] {
             assert!(!page.contains(tag), "{tag}");
