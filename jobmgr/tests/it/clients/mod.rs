@@ -14,6 +14,8 @@ mod browser;
 mod chromium;
 /// A client for Python.
 mod python;
+/// What the README says about calling.
+mod readme;
 /// A client for Rust.
 mod rust;
 /// Whatever the document allows, and what it forbids.

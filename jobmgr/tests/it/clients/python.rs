@@ -1,16 +1,21 @@
 //! openapi-python-client: the document becomes a package, whose types mypy checks with those of its caller.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{CONFIG, address, copy, documents, run, sources};
 use crate::support::programs;
 use crate::support::server::Home;
 
+/// The folder of the programs of `requirements.txt`, installed once per machine.
+pub fn tools() -> Result<PathBuf, String> {
+    let requirements = std::fs::read_to_string(sources("python").join("requirements.txt")).unwrap();
+    Ok(programs::venv("python-client", &requirements)?.join("bin"))
+}
+
 #[test]
 fn a_client_for_python_does_all_that_callers_do() {
-    let requirements = std::fs::read_to_string(sources("python").join("requirements.txt")).unwrap();
-    let tools = programs::or_skip("openapi-python-client", programs::venv("python-client", &requirements));
-    let Some(tools) = tools.map(|folder| folder.join("bin")) else { return };
+    let Some(tools) = programs::or_skip("openapi-python-client", tools()) else { return };
     let home = Home::with_samples(CONFIG);
     let server = home.serve();
     for (name, document) in documents(&home, &server) {
