@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::abouts::Abouts;
 use super::caller::Caller;
 use super::routes::Described;
-use super::{asked, typed};
+use super::{asked, closed, typed};
 use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
@@ -46,6 +46,9 @@ all with a line of text.";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                            img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
+
+/// None.
+const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 
 /// The groups of operations.
 #[derive(Tags)]
@@ -88,6 +91,7 @@ pub fn openapi() -> String {
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
     // We have just written it, so it can be read.
     let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+    closed::close(&mut document);
     asked::add(&mut document);
     typed::add(&mut document, jobspecs);
     format!("{document:#}\n")
@@ -165,11 +169,11 @@ pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, B
 }
 
 /// poem-openapi's page with this document in the place of its own. It has no doctype, which browsers take for a page of
-/// the last century; and a text of a jobspec could end the page's script.
+/// the last century; it has no icon, for which they would ask; and a text of a jobspec could end the page's script.
 fn page_html(document: &str) -> String {
     let service = service();
     let html = service.swagger_ui_html().replacen(&service.spec(), &document.replace('<', "\\u003c"), 1);
-    format!("<!doctype html>{html}")
+    format!("<!doctype html>{}", html.replacen("<head>", &format!("<head>{ICON}"), 1))
 }
 
 #[cfg(test)]
@@ -243,6 +247,8 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         let page = page_html(&openapi());
+        assert!(page.contains(ICON));
+        let page = page.replacen(ICON, "", 1);
         assert!(page.contains("SwaggerUIBundle("));
         for tag in ["<script src", "<link ", "@import"] {
             assert!(!page.contains(tag), "{tag}");

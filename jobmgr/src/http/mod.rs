@@ -27,6 +27,8 @@ mod body;
 mod caller;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
+/// What the document says of fields that nobody knows.
+mod closed;
 /// The bytes of an artifact, under an address that we signed.
 mod content;
 /// The OpenAPI document and the page that shows it.

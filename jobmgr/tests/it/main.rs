@@ -5,6 +5,9 @@
 
 mod blobs;
 mod cli;
+// Programs of Linux: generators and compilers of clients, a browser.
+#[cfg(target_os = "linux")]
+mod clients;
 mod collect;
 mod http;
 mod layers;

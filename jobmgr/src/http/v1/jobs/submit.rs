@@ -103,16 +103,19 @@ pub struct SubmitJob {
     /// The name of the jobspec to run.
     name: String,
     /// The job's values: texts, numbers, true or false, or texts that stand for those.
+    #[oai(skip_serializing_if_is_none)]
     parameters: Option<BTreeMap<String, Any<Value>>>,
     /// 0 to 100; jobs with lower numbers run first. Left out: the jobspec's, which usually is 50.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     priority: Option<i64>,
     /// What jobs are to be found by: up to 32 names with a text each.
+    #[oai(skip_serializing_if_is_none)]
     labels: Option<BTreeMap<String, String>>,
     /// It does not start before this time, such as `2026-01-02T03:04:05Z`.
+    #[oai(skip_serializing_if_is_none)]
     run_after: Option<Timestamp>,
     /// How often it is run again after it failed; left out: as its jobspec says.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
 }
 
