@@ -12,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
+use super::v1::{
+    Artifacts, Attempts, Batch, Cancel, Collection, Inputs, Jobs, Jobspecs, Logs, Run, Stats, Upload, Workers, Zip,
+};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
+    (Inputs, Upload),
     (Jobspecs, Workers, Stats),
 );
 
@@ -41,13 +44,14 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Run { api: api.clone(), closing: closing.clone() },
         Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
-        Logs { api: api.clone(), closing },
+        Logs { api: api.clone(), closing: closing.clone() },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
     let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, files, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }

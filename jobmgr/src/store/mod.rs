@@ -23,6 +23,8 @@ mod ends;
 mod error;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// Files that clients uploaded, and the jobs that they were given to.
+mod inputs;
 /// What has been kept for long enough.
 mod keep;
 /// Pages of jobs.
@@ -63,7 +65,7 @@ pub use claim::{Claiming, Scope};
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
-pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Counts};
 pub use open::{Inspection, Original};
 use statements::Statements;

@@ -82,6 +82,7 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) inputs: super::inputs::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -236,6 +237,7 @@ impl Statements {
                 "update jobs set worker = null, lease_until = {now} - 1 where status = 'started' and worker = ? \
                  and recover_by is not null",
             ),
+            inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
         }
     }

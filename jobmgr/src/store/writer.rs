@@ -15,7 +15,7 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, keep, script, submit, workers};
+use super::{Renewal, StoreError, Submitted, Swept, attempts, inputs, keep, script, submit, workers};
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
@@ -86,6 +86,7 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Input(inputs::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -99,6 +100,7 @@ impl Op {
                 | Op::SubmitAll { key: None, .. }
                 | Op::Claim { .. }
                 | Op::Chunk(_)
+                | Op::Input(inputs::Write::Add(_))
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
         )
     }
@@ -126,6 +128,8 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// The keys of objects that no row names any more.
+    pub(super) keys: Vec<String>,
 }
 
 struct Request {

@@ -259,6 +259,15 @@ fn parameters_that_cannot_serve_are_refused() {
         ),
         ("Name = 'n'\nType = 'int'\nDefault = 1.5", "the default '1.5' of parameter 'n' is not valid"),
         ("Name = 'n'\nType = 'string'\nDefault = []", "'Default': invalid type: sequence"),
+        (
+            "Name = 'n'\nType = 'file'\nDefault = 'x'",
+            "line 5, column 11: parameter 'n' is a file, which has no Default",
+        ),
+        (
+            "Name = 'n'\nType = 'file'\nSecret = true",
+            "line 5, column 10: parameter 'n' is a file; Secret is for values",
+        ),
+        ("Name = 'n'\nType = 'string'\nSecret = true\nDefault = 'x'", "line 6, column 11: parameter 'n' is secret"),
     ];
     for (keys, expected) in table {
         let mistake = mistake(&parameters(&[keys]));

@@ -20,6 +20,8 @@ use crate::store::StoreError;
 pub enum Code {
     /// The body is no JSON.
     InvalidJson,
+    /// The body is no form with parts.
+    InvalidMultipart,
     /// There is no such thing.
     NotFound,
     /// No jobspec has this name.
@@ -53,7 +55,7 @@ impl Code {
     /// What the document says of the status.
     pub fn description(self) -> &'static str {
         match self.status() {
-            400 => "The body is no JSON: `invalid_json`.",
+            400 => "The body can't be read: `invalid_json` or `invalid_multipart`.",
             404 => "There is no such thing: `not_found`, or `unknown_job`: no jobspec has this name.",
             408 => "The body did not arrive as a whole: `incomplete`.",
             409 => "It can't be done as things are: `conflict`.",
@@ -72,7 +74,7 @@ impl Code {
     /// Its status, and that in words.
     fn answer(self) -> (u16, &'static str) {
         match self {
-            Code::InvalidJson => (400, "Bad Request"),
+            Code::InvalidJson | Code::InvalidMultipart => (400, "Bad Request"),
             Code::NotFound | Code::UnknownJob => (404, "Not Found"),
             Code::Incomplete => (408, "Request Timeout"),
             Code::Conflict => (409, "Conflict"),
@@ -151,6 +153,12 @@ impl Problem {
     /// Nobody has this number.
     pub fn no_artifact(id: Option<i64>) -> Self {
         let detail = id.map_or("an artifact's id is a number from 1".into(), |id| format!("there is no artifact {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_input(id: Option<i64>) -> Self {
+        let detail = id.map_or("an input's id is a number from 1".into(), |id| format!("there is no input {id}"));
         Self::new(Code::NotFound, detail)
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::super::Api;
+use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
 use super::super::failed::Failed;
@@ -14,8 +15,9 @@ use super::super::json::Object as Fields;
 use super::super::problem::{FieldError, Problem};
 use super::super::submission::Draft;
 use super::request::JsonBody;
-use super::submit::{OfSubmission, SubmitJob};
+use super::submit::{OfSubmission, SubmitJob, no_inputs};
 use crate::domain::job::JobId;
+use crate::store::Submitted;
 
 /// The largest body in bytes.
 const MAX: u64 = 16 << 20;
@@ -34,7 +36,11 @@ impl Batch {
     ///
     /// Queues up to 1,000 jobs at once: all of them, or none.
     #[oai(path = "/v1/jobs/batch", method = "post", operation_id = "submitBatch", tag = "Tag::Jobs")]
-    async fn submit(&self, body: JsonBody<SubmitBatch, MAX>) -> Result<BatchAnswer, Failed<OfSubmission>> {
+    async fn submit(
+        &self,
+        caller: Caller,
+        body: JsonBody<SubmitBatch, MAX>,
+    ) -> Result<BatchAnswer, Failed<OfSubmission>> {
         let (mut object, _) = body.0?;
         let list = match object.take("jobs") {
             Some(Value::Array(list)) if (1..=MOST).contains(&list.len()) => list,
@@ -52,7 +58,7 @@ impl Batch {
                 continue;
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
-            match draft.job(&self.api).await {
+            match draft.job(&self.api, &caller).await {
                 Ok(job) => jobs.push(job),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
@@ -60,8 +66,11 @@ impl Batch {
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
-        let ids = self.api.store.submit_all(jobs).await.map_err(|error| Problem::failed(&error))?;
-        Ok(BatchAnswer::Queued(Compact(Queued { ids })))
+        match self.api.store.submit_together(jobs, None).await.map_err(|error| Problem::failed(&error))? {
+            Submitted::New(ids) => Ok(BatchAnswer::Queued(Compact(Queued { ids }))),
+            Submitted::NoInput(ids) => Err(no_inputs(&ids).into()),
+            Submitted::Before(id) | Submitted::Otherwise(id) => Err(Problem::other_submission(id).into()),
+        }
     }
 }
 

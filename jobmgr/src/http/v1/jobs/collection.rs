@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::Api;
+use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
 use super::super::failed::{Causes, Failed};
@@ -45,6 +46,7 @@ impl Collection {
     #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob", tag = "Tag::Jobs")]
     async fn submit(
         &self,
+        caller: Caller,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
         wait: Optional<Wait>,
         /// What the client calls this submission: 1 to 255 ASCII characters.
@@ -56,7 +58,7 @@ impl Collection {
         let wait = wait.or_note(&mut errors);
         let (object, digest) = body.0?;
         let key = idempotency.or_note(&mut errors, digest);
-        let job = match Draft::read(object, "").job(&self.api).await {
+        let job = match Draft::read(object, "").job(&self.api, &caller).await {
             Ok(job) if errors.is_empty() => job,
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),
