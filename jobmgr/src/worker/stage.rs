@@ -39,13 +39,14 @@ pub(super) async fn inputs(
         return Ok(BTreeMap::new());
     }
     let release = |why: &str| Ending::Release { delay: std::time::Duration::ZERO, why: why.into() };
+    let folder = directory.inputs();
     let staged = tokio::select! {
         biased;
         () = hold.fence.cancelled() => return Err(Ending::Fenced),
         // What is given back and was canceled ends as canceled.
         () = hold.cancel.cancelled() => return Err(release("its end was asked for")),
         () = shared.ending.cancelled() => return Err(release("the worker ends")),
-        staged = stage(shared, claim, &files, &directory.inputs()) => staged,
+        staged = stage(shared, claim, &files, &folder) => staged,
     };
     staged.map_err(|failed| match failed {
         Failed::Gone(why) => ended_early(claim, Verdict::failed(Reason::InvalidJob, why)),

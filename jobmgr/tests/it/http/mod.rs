@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod client;
+mod inputs;
 mod jobs;
 mod limits;
 mod server;

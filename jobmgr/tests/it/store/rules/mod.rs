@@ -1,6 +1,7 @@
 //! One conformance suite for every database: each function gets an empty store.
 
 mod elsewhere;
+mod inputs;
 mod keep;
 mod moves;
 mod several;
@@ -86,6 +87,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     several::all(&fresh).await;
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
+    inputs::all(&fresh).await;
     submissions::all(&fresh).await;
 }
 

@@ -124,7 +124,7 @@ async fn one_of_many_at_once_wins(store: &Store) {
                     ids[0]
                 }
                 Submitted::Before(id) => id,
-                Submitted::Otherwise(id) => panic!("nothing else was sent: {id}"),
+                other => panic!("nothing else was sent: {other:?}"),
             };
             won[text].insert(id);
         }
