@@ -83,6 +83,7 @@ pub(super) struct Statements {
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
     pub(super) inputs: super::inputs::Texts,
+    pub(super) events: super::events::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -239,6 +240,7 @@ impl Statements {
             ),
             inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
+            events: super::events::Texts::new(dialect),
         }
     }
 

@@ -19,7 +19,7 @@ use super::failed::{Causes, Failed};
 use super::intake::{Intake, forget, too_large};
 use super::parameter::{Optional, Path};
 use super::problem::{Code, Problem};
-use super::time::rfc3339;
+use super::timestamp::Timestamp;
 use crate::domain::disposition;
 use crate::domain::input::{Input, InputId};
 
@@ -193,13 +193,13 @@ struct InputInfo {
     /// Its SHA-256 in lower-case hexadecimal.
     sha256: String,
     /// When it was uploaded.
-    created: String,
+    created: Timestamp,
 }
 
 impl From<Input> for InputInfo {
     fn from(input: Input) -> Self {
         let Input { id, name, size, sha256, created_ms, .. } = input;
-        Self { id, name, size, sha256, created: rfc3339(created_ms) }
+        Self { id, name, size, sha256, created: Timestamp::of(created_ms) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One conformance suite for every database: each function gets an empty store.
 
 mod elsewhere;
+mod events;
 mod inputs;
 mod keep;
 mod moves;
@@ -89,6 +90,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     elsewhere::all(&fresh).await;
     inputs::all(&fresh).await;
     submissions::all(&fresh).await;
+    events::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {
