@@ -11,6 +11,7 @@ use poem::{EndpointExt, Response};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::abouts::Abouts;
@@ -78,20 +79,28 @@ fn service() -> OpenApiService<Description, ()> {
 
 /// The OpenAPI document: indented JSON with a newline at the end. Opens nothing.
 pub fn openapi() -> String {
-    service().spec() + "\n"
+    openapi_with(&BTreeMap::new())
 }
 
 /// The same with an operation for each of these jobspecs.
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
-    let spec = service().spec();
-    match serde_json::from_str(&spec) {
-        Ok(mut document) => {
-            typed::add(&mut document, jobspecs);
-            format!("{document:#}\n")
-        }
-        // We have just written it.
-        Err(_) => spec + "\n",
-    }
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::without_forms(&mut document);
+    format!("{document:#}\n")
+}
+
+/// The same for people: with forms, also for each jobspec with files.
+fn with_forms(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::add_forms(&mut document, jobspecs);
+    format!("{document:#}\n")
+}
+
+fn whole() -> Value {
+    // We have just written it.
+    serde_json::from_str(&service().spec()).unwrap_or_default()
 }
 
 /// The document and the page for the jobspecs that there are.
@@ -104,7 +113,7 @@ struct Papers {
 impl Papers {
     fn new(jobspecs: BTreeMap<String, About>) -> Self {
         let document = openapi_with(&jobspecs);
-        let page = page_html(&document).into();
+        let page = page_html(&with_forms(&jobspecs)).into();
         Self { jobspecs, document: document.into(), page }
     }
 }
@@ -168,8 +177,6 @@ fn page_html(document: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]

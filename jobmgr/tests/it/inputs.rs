@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::Answer;
+use crate::support::databases::Kind;
 use crate::support::server::{Home, Server, eventually};
 
 const FILES: &str = "[[Parameter]]\nName = 'my data'\nType = 'file'\n\
@@ -126,6 +127,94 @@ fn the_command_line_gives_files_too() {
     let output = run(&["my data=none.csv"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && error.contains("parameter 'my data': none.csv: "), "{error}");
+}
+
+/// Sends these bytes and cuts the connection with a reset, not with an end.
+fn reset(server: &Server, bytes: &[u8], pause: Duration) {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream.write_all(bytes));
+    std::thread::sleep(pause);
+}
+
+/// Requests of every kind that are cut at every place: each is a whole job or none, and the server goes on.
+fn resets(home: &Home) {
+    home.sh("waits", "true", &format!("Priority = 90\n{FILES}"));
+    let server = home.serve();
+    let id = upload(&server, "a", b"one\n");
+    let request = |path: &str, kind: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let later =
+        |parameters: Value| json!({ "name": "waits", "parameters": parameters, "runAfter": "2999-01-01T00:00:00Z" });
+    let body = later(json!({ "my data": id })).to_string();
+    let batch = json!({ "jobs": vec![later(json!({ "my data": id })); 5] }).to_string();
+    let form = format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"job\"\r\n\r\n{}\r\n--XX\r\nContent-Disposition: form-data; \
+         name=\"my data\"; filename=\"b\"\r\n\r\n{}\r\n--XX--\r\n",
+        later(json!({})),
+        "x".repeat(300_000)
+    );
+    let requests = [
+        request("/v1/jobs", "application/json", &body),
+        request("/v1/jobs/batch", "application/json", &batch),
+        request("/v1/jobs/upload", "multipart/form-data; boundary=XX", &form),
+        request("/v1/inputs", "application/octet-stream", &"x".repeat(300_000)),
+    ];
+    std::thread::scope(|scope| {
+        for request in &requests {
+            let server = &server;
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let part = if round % 2 == 0 { request.len() } else { request.len() * round / 40 };
+                    let pause = Duration::from_micros([0, 200, 2000, 10_000][round / 2 % 4]);
+                    reset(server, &request.as_bytes()[..part], pause);
+                }
+            });
+        }
+    });
+    // Whoever comes now is served, more often than the pool has connections.
+    for _ in 0..30 {
+        assert_eq!(server.client().get("/v1/jobs?limit=1").status, 200);
+    }
+    assert_eq!(server.wait(submit(&server, json!({ "my data": id }))).status, "completed");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = home.store().await;
+        let (mut queued, mut of_batches) = (0, 0);
+        for id in 1..=store.highest_id().await.unwrap() {
+            let Some(job) = store.job(id).await.unwrap() else { continue };
+            let given = store.inputs_of(id).await.unwrap();
+            assert_eq!(given.len(), 1, "job {id} is whole");
+            assert_eq!(job.parameters["my data"], given[0].id.to_string());
+            queued += 1;
+            of_batches += usize::from(given[0].name == "a");
+        }
+        println!("{queued} jobs of 120 submissions that were cut, {of_batches} of them without a file of their own");
+        // Every object that is left is that of a row: what was cut is gone.
+        let known = store.inputs((1..1000).collect()).await.unwrap().len();
+        let until = std::time::Instant::now() + crate::support::server::PATIENCE;
+        while objects(home).len() != known {
+            assert!(std::time::Instant::now() < until, "{} objects, {known} rows", objects(home).len());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+#[test]
+fn row_15_a_client_that_resets_leaves_a_job_or_none() {
+    resets(&home(""));
+}
+
+#[test]
+fn row_15_a_client_that_resets_leaves_the_pool_healthy_on_postgresql() {
+    let Some(postgres) = Kind::Postgres.shared() else { return };
+    let home = Home::on(&postgres.fresh(), "");
+    home.sh("shows", SHOWS, FILES);
+    resets(&home);
 }
 
 /// What a process has in memory at most since it was last asked, in KiB.

@@ -39,6 +39,9 @@ mod engines;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
+// POSIX shells.
+#[cfg(target_os = "linux")]
+mod secrets;
 // POSIX shells and /proc.
 #[cfg(target_os = "linux")]
 mod inputs;

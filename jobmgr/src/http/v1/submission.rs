@@ -138,7 +138,7 @@ fn seal(api: &Api, about: &About, parameters: &mut Parameters) -> Result<(), Pro
 }
 
 /// Has files stand among the values that are uploaded with them; what is wrong with that.
-fn uploaded(about: &About, values: &mut Map<String, Value>, files: &[String]) -> Vec<parameters::Wrong> {
+pub fn uploaded(about: &About, values: &mut Map<String, Value>, files: &[String]) -> Vec<parameters::Wrong> {
     let declared = about.declared();
     let mut wrong = Vec::new();
     for file in files {

@@ -7,10 +7,6 @@ use jobmgr::domain::submission::NewJob;
 use jobmgr::store::Submitted;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-#[cfg(unix)]
-use tokio::io::AsyncWriteExt;
-#[cfg(unix)]
-use tokio::net::TcpStream;
 
 use super::client::{DEADLINE, Reply, Server};
 
@@ -198,6 +194,39 @@ async fn a_job_and_its_files_come_in_one_request() {
     assert_eq!(objects(&server), 5);
 }
 
+#[tokio::test]
+async fn a_jobspec_has_a_form_of_its_own() {
+    let server = server().await;
+    let run = async |parts: &[(&str, &str, &str)]| {
+        let body = form(parts);
+        server.post("/v1/run/x/upload", "multipart/form-data; boundary=XX", &body).await
+    };
+    let reply = run(&[("count", "", "+5"), ("data", "a.csv", "one")]).await;
+    assert_eq!((reply.status, &reply.json()["parameters"]), (201, &json!({ "count": "5", "data": "1" })));
+    let given = server.api.store.inputs_of(1).await.unwrap();
+    assert_eq!((given[0].name.as_str(), given[0].size), ("a.csv", 3));
+    refused(
+        &run(&[("count", "", "x"), ("other", "", "y")]).await,
+        422,
+        "invalid_parameters",
+        &["count", "data", "other"],
+    );
+    refused(&run(&[("data", "", "x"), ("data", "", "y")]).await, 422, "invalid_parameters", &["data"]);
+    refused(
+        &run(&[("data", "", "x"), ("more", "", "y"), ("count", "", "\0")]).await,
+        422,
+        "invalid_parameters",
+        &["count"],
+    );
+    refused(&run(&[("data", "", "x"), ("count", "", &"y".repeat(2 << 20))]).await, 413, "too_large", &[]);
+    let reply = server.post("/v1/run/none/upload", "multipart/form-data; boundary=XX", &form(&[])).await;
+    refused(&reply, 404, "unknown_job", &[]);
+    eventually("nothing else is left", async || objects(&server) == 1).await;
+    let page = server.get("/docs").await.text().to_owned();
+    assert!(page.contains("run_x_with_files") && page.contains("multipart/form-data"));
+    assert!(!server.get("/openapi.json").await.text().contains("\"multipart/form-data\""));
+}
+
 /// Whatever is wrong, nothing is left in the store.
 #[tokio::test]
 async fn a_form_that_is_refused_leaves_nothing() {
@@ -284,56 +313,6 @@ async fn row_11_a_file_is_read_up_to_its_limit() {
     let body = form(&[("job", "", &format!("{{\"name\":\"{}\"}}", "x".repeat(2 << 20))), ("data", "", "x")]);
     refused(&post_form(&server, "", &body).await, 413, "too_large", &[]);
     eventually("only what fits is left", async || objects(&server) == 1).await;
-}
-
-/// Cuts the connection with a reset, not with an end.
-#[cfg(unix)]
-fn reset(stream: &TcpStream) {
-    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn row_15_a_client_that_resets_leaves_a_job_or_none() {
-    let server = server().await;
-    let json = json!({ "name": "x", "parameters": { "data": input(&server, "1").await } }).to_string();
-    let json = format!(
-        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
-        json.len()
-    );
-    let body = form(&[("job", "", "{\"name\":\"x\"}"), ("data", "a", &"x".repeat(100_000))]);
-    let upload = format!(
-        "POST /v1/jobs/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
-         Content-Type: multipart/form-data; boundary=XX\r\n\r\n{body}",
-        body.len()
-    );
-    for request in [json, upload] {
-        for round in 0..40 {
-            let mut stream = server.connect().await;
-            reset(&stream);
-            // The whole request, or a part of it.
-            let part = if round % 2 == 0 { request.len() } else { request.len() * round / 40 };
-            stream.write_all(&request.as_bytes()[..part]).await.unwrap();
-            if round % 4 == 0 {
-                tokio::time::sleep(Duration::from_micros(fastrand::u64(0..3000))).await;
-            }
-            drop(stream);
-        }
-    }
-    // Every job that is there is whole, and the pool serves.
-    let id = input(&server, "2").await;
-    assert_eq!(submit(&server, json!({ "data": id })).await.status, 201);
-    let jobs = server.get("/v1/jobs?limit=500").await.json()["items"].as_array().unwrap().clone();
-    for job in &jobs {
-        let given = server.api.store.inputs_of(job["id"].as_i64().unwrap()).await.unwrap();
-        assert_eq!(job["parameters"]["data"], json!(given[0].id.to_string()));
-    }
-    // Of what was not whole nothing is left but files that no job has, and those are known.
-    eventually("objects are those of rows", async || {
-        let known = server.api.store.inputs((1..1000).collect()).await.unwrap();
-        objects(&server) == known.len()
-    })
-    .await;
 }
 
 #[tokio::test]
