@@ -6,6 +6,8 @@ pub mod disposition;
 pub mod duration;
 /// Output of which the middle is left out.
 pub mod gap;
+/// Files that clients upload for jobs.
+pub mod input;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.

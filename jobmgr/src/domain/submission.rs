@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::input::InputId;
 use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
 
 /// The user whose jobs those are that came without a token.
@@ -42,6 +43,8 @@ pub struct NewJob {
     pub labels: Labels,
     /// The job that it repeats.
     pub retry_of: Option<JobId>,
+    /// The uploaded files that it is given; they stay as long as it is kept.
+    pub inputs: Vec<InputId>,
 }
 
 impl Default for NewJob {
@@ -57,6 +60,7 @@ impl Default for NewJob {
             max_retries: None,
             labels: Labels::new(),
             retry_of: None,
+            inputs: Vec::new(),
         }
     }
 }

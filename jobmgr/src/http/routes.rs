@@ -15,7 +15,8 @@ use super::home::Home;
 use super::refusal::Refusal;
 use super::scopes::{self, Need};
 use super::v1::{
-    Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens, Workers, Zip,
+    Artifacts, Attempts, Batch, Cancel, Collection, Inputs, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens, Upload,
+    Workers, Zip,
 };
 use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 
@@ -23,6 +24,7 @@ use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
+    (Inputs, Upload),
     (Jobspecs, Workers, Stats, Me, Tokens),
 );
 
@@ -46,11 +48,12 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Run { api: api.clone(), closing: closing.clone() },
         Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
-        Logs { api: api.clone(), closing },
+        Logs { api: api.clone(), closing: closing.clone() },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
     let server = (
         Jobspecs { api: api.clone() },
         Workers { api: api.clone() },
@@ -58,7 +61,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Me { api: api.clone() },
         Tokens { api },
     );
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, files, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| {
         let resource = Resource::new(&path, methods, guard.clone());

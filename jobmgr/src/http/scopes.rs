@@ -69,6 +69,12 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v1/jobs", Need::Submit),
     ("POST", "/v1/jobs/batch", Need::Submit),
     ("POST", "/v1/run/{jobspec}", Need::Submit),
+    ("POST", "/v1/jobs/upload", Need::Submit),
+    ("POST", "/v1/run/{jobspec}/upload", Need::Submit),
+    // Input files.
+    ("POST", "/v1/inputs", Need::Submit),
+    ("GET", "/v1/inputs/{id}", Need::Any),
+    ("DELETE", "/v1/inputs/{id}", Need::Submit),
     ("GET", "/v1/jobs/{id}", Need::Any),
     ("DELETE", "/v1/jobs/{id}", Need::Admin),
     ("POST", "/v1/jobs/{id}/cancel", Need::Submit),

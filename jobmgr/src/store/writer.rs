@@ -15,7 +15,9 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, audit, events, keep, script, submit, tokens, workers};
+use super::{
+    Renewal, StoreError, Submitted, Swept, attempts, audit, events, inputs, keep, script, submit, tokens, workers,
+};
 use crate::auth::Token;
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
@@ -90,6 +92,7 @@ pub(super) enum Op {
     Keep(keep::Write),
     Token(tokens::Write),
     Audit(audit::Write),
+    Input(inputs::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -103,6 +106,7 @@ impl Op {
                 | Op::SubmitAll { key: None, .. }
                 | Op::Claim { .. }
                 | Op::Chunk(_)
+                | Op::Input(inputs::Write::Add(_))
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
                 | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
@@ -131,6 +135,8 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// The keys of objects that no row names any more.
+    pub(super) keys: Vec<String>,
     /// Jobs that were queued again, each with its last attempt.
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
