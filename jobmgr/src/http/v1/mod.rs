@@ -20,14 +20,14 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
-/// Times as text.
-mod time;
 /// What may be in a query.
 mod values;
 /// Who serves this database.
 mod workers;
 /// All artifacts of a job in one file.
 mod zip;
+
+use crate::domain::time;
 
 pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
