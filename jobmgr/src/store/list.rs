@@ -3,8 +3,9 @@
 use sqlx::any::AnyArguments;
 use sqlx::{Arguments, Row};
 
-use super::dialect::{Dialect, Text};
+use super::dialect::{Dialect, ROWS, Text};
 use super::read::{LISTED, listed};
+use super::submit::pieces;
 use super::{Store, StoreError};
 use crate::domain::job::{Job, JobId, Status};
 
@@ -42,6 +43,7 @@ pub struct Counts {
 pub(super) struct Texts {
     count: Text,
     oldest: Text,
+    among: [Text; 4],
 }
 
 impl Texts {
@@ -52,6 +54,9 @@ impl Texts {
                 "select {now} - min(case when run_after > created_at then run_after else created_at end) from jobs \
                  where status = 'queued' and run_after <= {now}",
             ),
+            among: ROWS.map(|rows| {
+                dialect.text(&format!("select {LISTED} from jobs where id in ({})", vec!["?"; rows].join(", ")))
+            }),
         }
     }
 }
@@ -69,6 +74,31 @@ impl Store {
                 let text = statements.dialect.text(&template);
                 let rows = statements.query_with(&text, values).fetch_all(connection).await?;
                 rows.iter().map(|row| listed(row, row.try_get("id")?)).collect()
+            })
+        })
+        .await
+    }
+
+    /// Those of these jobs that are there, as [`list`](Self::list) gives them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>, StoreError> {
+        self.read(move |connection, statements| {
+            let ids = ids.clone();
+            Box::pin(async move {
+                let mut jobs = Vec::with_capacity(ids.len());
+                let mut rest = ids.as_slice();
+                for size in pieces(ids.len()) {
+                    let (now, later) = rest.split_at(ROWS[size]);
+                    rest = later;
+                    let query = statements.query(&statements.list.among[size]);
+                    let query = now.iter().fold(query, |query, id| query.bind(*id));
+                    for row in query.fetch_all(&mut *connection).await? {
+                        jobs.push(listed(&row, row.try_get("id")?)?);
+                    }
+                }
+                Ok(jobs)
             })
         })
         .await

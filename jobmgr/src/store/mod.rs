@@ -13,6 +13,8 @@ mod backup;
 mod chunks;
 /// Claims: which jobs, and how many.
 mod claim;
+/// What is told to whom, and how it fares.
+mod deliveries;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
 /// What executors of libraries were given.
@@ -47,6 +49,8 @@ mod submit;
 mod sweep;
 /// Hints that there is something to do.
 mod wake;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// The processes that serve this database.
 mod workers;
 /// Waiting writes share one transaction and one fsync.
@@ -64,6 +68,7 @@ use tokio::time::Instant;
 pub use backup::backup;
 pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
+pub use deliveries::AskedDeliveries;
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;

@@ -83,6 +83,8 @@ pub(super) struct Statements {
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
     pub(super) events: super::events::Texts,
+    pub(super) webhooks: super::webhooks::Texts,
+    pub(super) deliveries: super::deliveries::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -239,6 +241,8 @@ impl Statements {
             ),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
+            webhooks: super::webhooks::Texts::new(dialect),
+            deliveries: super::deliveries::Texts::new(dialect),
         }
     }
 

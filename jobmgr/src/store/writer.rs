@@ -15,10 +15,11 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, events, keep, script, submit, workers};
+use super::{Renewal, StoreError, Submitted, Swept, attempts, deliveries, events, keep, script, submit, webhooks, workers};
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
+use crate::domain::webhook::Due;
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
@@ -86,6 +87,8 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Webhook(webhooks::Write),
+    Delivery(deliveries::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -93,6 +96,11 @@ pub(super) enum Op {
 impl Op {
     /// Whether doing it again does no harm when nobody knows if it was done.
     fn is_repeatable(&self) -> bool {
+        match self {
+            Op::Webhook(write) => return write.is_repeatable(),
+            Op::Delivery(write) => return write.is_repeatable(),
+            _ => {}
+        }
         !matches!(
             self,
             Op::Submit(_)
@@ -112,7 +120,7 @@ impl Op {
 /// What a write came to; each kind of write fills what it has.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// The new job.
+    /// The new job, or whatever else is new.
     pub(super) id: JobId,
     /// What became of jobs that were submitted together.
     pub(super) submitted: Submitted,
@@ -130,6 +138,8 @@ pub(super) struct Done {
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
     pub(super) ended: Vec<JobId>,
+    /// Messages that were claimed.
+    pub(super) due: Vec<Due>,
 }
 
 struct Request {
