@@ -47,6 +47,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who is told of what becomes of jobs.
     pub webhooks: Webhooks,
+    /// The key for values that nobody may read.
+    pub secrets: Secrets,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -278,6 +280,19 @@ impl Default for Retention {
         let hour = Duration::from_secs(3600);
         Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
     }
+}
+
+/// `[Secrets]`
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Secrets {
+    /// The key that encrypts secret parameters in the database: 32 random bytes in base64. All processes on a database
+    /// need the same one.
+    #[schemars(extend("writeOnly" = true))]
+    pub key: Option<String>,
+    /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
+    /// made when it is needed.
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[Webhooks]`

@@ -65,6 +65,7 @@ use crate::domain::job::JobId;
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
 use crate::runner::plugin::Plugins;
+use crate::secrets::Secrets;
 use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
 use nameless::Nameless;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub jobspecs: Jobspecs,
     /// The executors that are in libraries.
     pub plugins: Plugins,
+    /// Opens what jobs are given that nobody else may read.
+    pub secrets: Secrets,
     /// `[Worker]`
     pub config: Arc<config::Worker>,
     /// Where the API is, for machines on which jobs run elsewhere: `http://HOST:PORT`.
