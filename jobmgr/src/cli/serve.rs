@@ -13,6 +13,7 @@ use super::{BAD_CONFIG, complain, say, service};
 use crate::config::{self, Config};
 use crate::http::{self, Abouts, Api};
 use crate::jobspecs::Jobspecs;
+use crate::notify::{Notifier, Targets};
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
@@ -47,16 +48,22 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         // Good for jobs of this machine at least.
         parts.public_url.get_or_insert_with(|| format!("http://{address}"));
     }
+    let targets = Arc::new(Targets::new(&config.webhooks));
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         secrets: parts.secrets.clone(),
+        targets: Arc::clone(&targets),
         config: Arc::new(within_open_files(config.server.clone())),
     };
     let keeper = service::keeper(&parts, &config);
+    let (store, secrets) = (parts.store.clone(), parts.secrets.clone());
+    let notifier = Notifier { store, secrets, targets, config: config.webhooks.clone() };
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());
+    let silent = CancellationToken::new();
+    let telling = tokio::spawn(notifier.run(silent.clone()));
     greet(address, &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
@@ -70,8 +77,11 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         }
     }
     keeping.abort();
+    silent.cancel();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
+    // The ends of the last jobs are told yet, if that is soon done.
+    drop(telling.await);
     database.close().await;
     served.map_err(|error| format!("the HTTP server failed: {error}"))
 }

@@ -49,6 +49,8 @@ pub enum Tag {
     Jobs,
     /// Fetch the files that jobs left.
     Artifacts,
+    /// Be told of what becomes of jobs.
+    Webhooks,
     /// The server itself.
     Server,
 }

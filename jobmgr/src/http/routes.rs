@@ -12,13 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
+use super::v1::{
+    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Jobs, Jobspecs, Logs, Run, Stats, Webhook, Webhooks,
+    Workers, Zip,
+};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
+    (Webhooks, Webhook, Deliveries),
     (Jobspecs, Workers, Stats),
 );
 
@@ -46,8 +50,9 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let webhooks = (Webhooks { api: api.clone() }, Webhook { api: api.clone() }, Deliveries { api: api.clone() });
     let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, webhooks, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }

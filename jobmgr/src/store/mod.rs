@@ -404,6 +404,11 @@ impl Store {
         self.shared.wake.changes.subscribe()
     }
 
+    /// Waits until this process has written a message down that is to be sent. A hint, as [`work`](Self::work).
+    pub async fn message(&self) {
+        self.shared.wake.messages.notified().await;
+    }
+
     /// Waits for a job's end; only what this process does is told.
     pub fn end_of(&self, id: JobId) -> End {
         self.shared.wake.ends.of(id)

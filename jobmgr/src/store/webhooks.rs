@@ -60,9 +60,8 @@ const SHOWN: &str = "select id, user_id, url, events, names, labels, state, why_
 impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = |template: &str| dialect.text(template);
-        let among = |before: &str| {
-            ROWS.map(|rows| text(&format!("{before} where job_id in ({})", vec!["?"; rows].join(", "))))
-        };
+        let among =
+            |before: &str| ROWS.map(|rows| text(&format!("{before} where job_id in ({})", vec!["?"; rows].join(", "))));
         let returning = if dialect.returns_ids() { " returning id" } else { "" };
         Self {
             add: text(&format!(
@@ -313,15 +312,15 @@ pub(super) async fn add_own(
     jobs: &[&NewJob],
     ids: &[JobId],
 ) -> Outcome {
-    let own: Vec<_> =
-        jobs.iter().zip(ids).filter_map(|(job, id)| job.webhook.as_ref().map(|own| (*id, own))).collect();
+    let own: Vec<_> = jobs.iter().zip(ids).filter_map(|(job, id)| job.webhook.as_ref().map(|own| (*id, own))).collect();
     let mut rest = own.as_slice();
     for size in pieces(own.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
         let insert = statements.query(&statements.webhooks.own[size]);
-        let insert =
-            now.iter().fold(insert, |insert, (id, own)| insert.bind(*id).bind(own.url.clone()).bind(own.secret.clone()));
+        let insert = now
+            .iter()
+            .fold(insert, |insert, (id, own)| insert.bind(*id).bind(own.url.clone()).bind(own.secret.clone()));
         insert.execute(&mut *connection).await?;
     }
     Ok(())

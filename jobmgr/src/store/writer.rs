@@ -15,7 +15,9 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, deliveries, events, keep, script, submit, webhooks, workers};
+use super::{
+    Renewal, StoreError, Submitted, Swept, attempts, deliveries, events, keep, script, submit, webhooks, workers,
+};
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
@@ -270,6 +272,12 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
         Op::Finish { claim, .. } => wake.ends.tell(claim.id),
         Op::Cancel(id) => wake.ends.tell(*id),
         _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
+    }
+    if let Op::Delivery(write) = op
+        && write.makes_due()
+        && done.moved > 0
+    {
+        wake.messages.notify_one();
     }
     if let Op::Cancel(id) = op
         && done.moved > 0

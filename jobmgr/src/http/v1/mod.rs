@@ -22,6 +22,8 @@ mod stats;
 mod submission;
 /// What may be in a query.
 mod values;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// Who serves this database.
 mod workers;
 /// All artifacts of a job in one file.
@@ -33,5 +35,6 @@ pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
 pub use stats::Stats;
+pub use webhooks::{Deliveries, Webhook, Webhooks};
 pub use workers::Workers;
 pub use zip::Zip;

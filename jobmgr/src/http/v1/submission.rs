@@ -7,6 +7,7 @@ use super::super::abouts::Known;
 use super::json::Object;
 use super::problem::{Code, FieldError, Problem};
 use super::time;
+use super::webhooks::OwnDraft;
 use crate::domain::job::Parameters;
 use crate::domain::jobspec::About;
 use crate::domain::parameters::{self, Texts};
@@ -20,6 +21,7 @@ pub struct Draft {
     labels: Labels,
     run_after_ms: Option<i64>,
     max_retries: Option<i64>,
+    webhook: Option<OwnDraft>,
     errors: Vec<FieldError>,
     /// What comes before the names of its fields.
     prefix: String,
@@ -34,11 +36,13 @@ impl Draft {
         }
         let values = object.map("parameters").unwrap_or_default();
         let priority = object.integer("priority", 0..=100);
-        let labels = labels(&mut object);
+        let labels = labels(&mut object).unwrap_or_default();
         let run_after_ms = run_after(&mut object);
         let max_retries = object.integer("maxRetries", 0..=100);
+        let webhook = OwnDraft::read(&mut object);
         let errors = object.errors();
-        Self { name, values, priority, labels, run_after_ms, max_retries, errors, prefix: prefix.to_owned() }
+        let prefix = prefix.to_owned();
+        Self { name, values, priority, labels, run_after_ms, max_retries, webhook, errors, prefix }
     }
 
     /// The job that comes of it.
@@ -46,7 +50,7 @@ impl Draft {
     /// # Errors
     /// All that is wrong with it, or that there is no such jobspec.
     pub async fn job(self, api: &Api) -> Result<NewJob, Problem> {
-        let Self { name, values, priority, labels, run_after_ms, max_retries, mut errors, prefix } = self;
+        let Self { name, values, priority, labels, run_after_ms, max_retries, webhook, mut errors, prefix } = self;
         let Some(name) = name else { return Err(Problem::invalid(errors)) };
         let about = known(api, &name).await?;
         let parameters = match parameters::check(&about, &values, Texts::Serve) {
@@ -56,12 +60,24 @@ impl Draft {
                 Parameters::new()
             }
         };
+        let webhook = webhook.map(|own| own.own(api, &prefix, &mut errors)).transpose()?.flatten();
         if !errors.is_empty() {
             return Err(Problem::invalid(errors));
         }
         let priority = priority.unwrap_or(about.priority);
         let queue_timeout = about.queue_timeout();
-        Ok(NewJob { name, parameters, priority, labels, run_after_ms, max_retries, queue_timeout, ..NewJob::default() })
+        let new = NewJob {
+            name,
+            parameters,
+            priority,
+            labels,
+            run_after_ms,
+            max_retries,
+            queue_timeout,
+            webhook,
+            ..NewJob::default()
+        };
+        Ok(new)
     }
 }
 
@@ -89,9 +105,10 @@ pub fn named(wrong: Vec<parameters::Wrong>, place: &str) -> impl Iterator<Item =
     })
 }
 
-fn labels(object: &mut Object) -> Labels {
+/// The labels in `labels`, where there is such a field.
+pub fn labels(object: &mut Object) -> Option<Labels> {
     let mut labels = Labels::new();
-    let given = object.map("labels").unwrap_or_default();
+    let given = object.map("labels")?;
     if given.len() > MAX_LABELS {
         object.wrong::<()>("labels", format!("may be {MAX_LABELS} at most, and are {}", given.len()));
     }
@@ -105,7 +122,7 @@ fn labels(object: &mut Object) -> Labels {
             Err(right) => object.wrong::<()>(&format!("labels.{name}"), right).unwrap_or_default(),
         }
     }
-    labels
+    Some(labels)
 }
 
 fn run_after(object: &mut Object) -> Option<i64> {

@@ -4,10 +4,10 @@
 //! left out and none is made twice, whoever dies when. A message is claimed by moving the time on at which it is sent
 //! next; who claimed it and dies has it sent again.
 
-/// Claims, and what became of them.
-mod send;
 /// Pages of the log.
 mod read;
+/// Claims, and what became of them.
+mod send;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +45,11 @@ pub(super) enum Write {
 }
 
 impl Write {
+    /// Whether something may be to be sent after it.
+    pub(super) fn makes_due(&self) -> bool {
+        matches!(self, Write::Note { .. } | Write::Tell(_) | Write::Again { .. })
+    }
+
     /// See [`Op::is_repeatable`].
     pub(super) fn is_repeatable(&self) -> bool {
         !matches!(self, Write::Tell(_))
@@ -218,7 +223,8 @@ async fn note(
     let moved = move_on.execute(&mut *connection).await?.rows_affected();
     if moved > 0 {
         insert(connection, statements, messages).await?;
-        let own: Vec<_> = messages.iter().filter(|message| message.own.is_some()).filter_map(|own| own.job_id).collect();
+        let own: Vec<_> =
+            messages.iter().filter(|message| message.own.is_some()).filter_map(|own| own.job_id).collect();
         webhooks::drop_own(connection, statements, &own).await?;
     }
     Ok(moved)

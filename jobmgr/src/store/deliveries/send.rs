@@ -32,7 +32,9 @@ impl Texts {
         };
         Self {
             lane: text("select min(lane) from deliveries where status = 'pending' and lane > ?"),
-            is_due: text("select id from deliveries where status = 'pending' and lane = ? and next_at <= {now} limit 1"),
+            is_due: text(
+                "select id from deliveries where status = 'pending' and lane = ? and next_at <= {now} limit 1",
+            ),
             due: text(
                 "select id, attempts, tries, webhook_id, message_id, type, sequence, event_at, data, url, secret \
                  from deliveries where status = 'pending' and lane = ? and next_at <= {now} \

@@ -27,4 +27,5 @@ pub use cancel::Cancel;
 pub use collection::Collection;
 pub use logs::Logs;
 pub use look::Jobs;
+pub(super) use request::JsonBody;
 pub use run::Run;

@@ -13,6 +13,7 @@ use super::super::failed::Causes;
 use super::super::job::JobInfo;
 use super::super::problem::{Code, Problem};
 use super::super::values::Wait;
+use super::super::webhooks::Own;
 use super::wait;
 use crate::domain::job::{Job, JobId};
 use crate::domain::submission::{Key, NewJob};
@@ -107,6 +108,8 @@ pub struct SubmitJob {
     /// How often it is run again after it failed; left out: as its jobspec says.
     #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
+    /// Who is told of its end.
+    webhook: Option<Own>,
 }
 
 impl Example for SubmitJob {
@@ -120,6 +123,7 @@ impl Example for SubmitJob {
             labels: None,
             run_after: None,
             max_retries: None,
+            webhook: None,
         }
     }
 }
