@@ -27,7 +27,7 @@ const PER_LANE: usize = 8;
 /// How often to look when nothing signals a message: another process may have written one down.
 const POLL: Duration = Duration::from_secs(1);
 /// How much longer than an attempt a claim lasts.
-const SPARE: Duration = Duration::from_secs(15);
+const SPARE: Duration = Duration::from_secs(5);
 /// How long those have that are on their way when the process ends.
 const LAST: Duration = Duration::from_secs(3);
 

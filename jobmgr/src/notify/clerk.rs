@@ -19,7 +19,7 @@ use crate::store::{Event, Store, StoreError};
 
 /// What only one process does at a time, and for how long it has it.
 const DUTY: &str = "webhooks";
-const HELD: Duration = Duration::from_secs(10);
+const HELD: Duration = Duration::from_secs(6);
 /// How often to look when nothing signals a change.
 const POLL: Duration = Duration::from_secs(1);
 /// Changes that come faster than this are looked at together.
@@ -123,7 +123,7 @@ impl Clerk {
         }
         let ours = self.store.take_duty(&self.me, DUTY, HELD).await?;
         // Well before it ends, so that nobody else takes it.
-        known.duty = Some((ours, now + HELD / 2));
+        known.duty = Some((ours, now + HELD / 3));
         Ok(ours)
     }
 

@@ -20,6 +20,8 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
+/// A time as answers have it.
+mod timestamp;
 /// What may be in a query.
 mod values;
 /// Who is told of what becomes of jobs.

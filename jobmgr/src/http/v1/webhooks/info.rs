@@ -6,7 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
-use super::super::time::rfc3339;
+use super::super::timestamp::Timestamp;
 use crate::domain::job::JobId;
 use crate::domain::webhook::{Attempted, Delivery, Kind, Standing, Webhook};
 
@@ -36,9 +36,9 @@ pub struct WebhookInfo {
     secret: Option<String>,
     /// Until when its messages are signed with the secret before that one, too.
     #[oai(nullable)]
-    previous_secret_until: Option<String>,
+    previous_secret_until: Option<Timestamp>,
     /// When it was registered.
-    created: String,
+    created: Timestamp,
     /// Whose it is.
     #[oai(rename = "userID")]
     #[serde(rename = "userID")]
@@ -63,8 +63,8 @@ impl From<Webhook> for WebhookInfo {
             enabled: webhook.enabled,
             disabled_reason: webhook.why_disabled,
             secret: None,
-            previous_secret_until: webhook.previous_until_ms.map(rfc3339),
-            created: rfc3339(webhook.created_ms),
+            previous_secret_until: webhook.previous_until_ms.map(Timestamp::of),
+            created: Timestamp::of(webhook.created_ms),
             user_id: webhook.user_id,
         }
     }
@@ -82,7 +82,7 @@ impl Example for WebhookInfo {
             disabled_reason: None,
             secret: None,
             previous_secret_until: None,
-            created: rfc3339(1_767_323_045_678),
+            created: Timestamp::of(1_767_323_045_678),
             user_id: 1,
         }
     }
@@ -133,14 +133,14 @@ pub struct DeliveryInfo {
     /// The how-manieth message of its webhook it is.
     sequence: i64,
     /// When what it tells happened.
-    timestamp: String,
+    timestamp: Timestamp,
     // No doc comment: the reference would become an `allOf` of the reference and the comment.
     status: StandingWord,
     /// How often it was sent.
     attempts: i64,
     /// When it is sent next; null: not at all.
     #[oai(nullable)]
-    next_attempt: Option<String>,
+    next_attempt: Option<Timestamp>,
     /// The status of the last answer, where there was one.
     #[oai(nullable)]
     response_status: Option<i64>,
@@ -155,7 +155,7 @@ pub struct DeliveryInfo {
     duration_ms: Option<i64>,
     /// When its receiver had it, or when it was given up.
     #[oai(nullable)]
-    ended: Option<String>,
+    ended: Option<Timestamp>,
 }
 
 impl From<Delivery> for DeliveryInfo {
@@ -168,15 +168,15 @@ impl From<Delivery> for DeliveryInfo {
             kind: delivery.kind.as_str().into(),
             job_id: delivery.job_id,
             sequence: delivery.sequence,
-            timestamp: rfc3339(delivery.time_ms),
+            timestamp: Timestamp::of(delivery.time_ms),
             status: delivery.standing.into(),
             attempts: delivery.attempts,
-            next_attempt: delivery.next_ms.map(rfc3339),
+            next_attempt: delivery.next_ms.map(Timestamp::of),
             response_status: status,
             response,
             error,
             duration_ms,
-            ended: delivery.ended_ms.map(rfc3339),
+            ended: delivery.ended_ms.map(Timestamp::of),
         }
     }
 }
