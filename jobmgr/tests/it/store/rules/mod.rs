@@ -6,6 +6,7 @@ mod keep;
 mod moves;
 mod several;
 mod submissions;
+mod webhooks;
 
 pub use elsewhere::nobody_comes;
 
@@ -88,6 +89,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
     submissions::all(&fresh).await;
+    webhooks::all(&fresh).await;
     events::all(&fresh).await;
 }
 
