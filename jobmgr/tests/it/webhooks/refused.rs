@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::receiver::{How, Receiver};
 use super::{CONFIG, ask, done, home, newest, register, submit};
 use crate::support::programs;
+use crate::support::server::Server;
 
-fn url_is_refused(server: &crate::support::server::Server, url: &str) {
+fn url_is_refused(server: &Server, url: &str) {
     let problem = done(&ask(server, "POST", "/v1/webhooks", &json!({ "url": url })), 422);
     assert_eq!((&problem["code"], &problem["errors"][0]["field"]), (&json!("invalid_parameters"), &json!("url")));
     assert!(problem["detail"].as_str().unwrap().contains("AllowedHosts"), "{url}: {problem}");

@@ -1,11 +1,14 @@
 //! Who is told what, and how it is shown.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::receiver::Receiver;
 use super::{CONFIG, ask, deliveries, done, home, newest, register, submit, submit_many};
+use crate::support::programs;
+use crate::support::server::eventually;
 
 #[test]
 fn who_registers_is_told_of_ends() {
@@ -92,7 +95,7 @@ fn a_job_may_have_a_webhook_of_its_own() {
     let got = receiver.wait(1).remove(0);
     assert_eq!((got.job(), got.kind(), got.signed_by(secret)), (id, "job.failed".into(), 1));
     let log = || done(&server.client().get(&format!("/v1/jobs/{id}/deliveries")), 200)["items"].clone();
-    crate::support::server::eventually("it is noted", || log()[0]["status"] == "delivered");
+    eventually("it is noted", || log()[0]["status"] == "delivered");
     // Without a secret there is no signature.
     let other = submit(&server, &json!({ "name": "well", "webhook": { "url": receiver.url() } }));
     let got = receiver.wait(2).remove(1);
@@ -137,7 +140,7 @@ fn row_93_both_secrets_sign_after_a_change_and_a_repetition_has_the_same_id() {
     let got = receiver.wait(3);
     assert_eq!((got[2].id(), &got[2].body), (got[0].id(), &got[0].body));
     assert_eq!(got[2].signed_by(second), 1);
-    crate::support::server::eventually("the repetition is noted", || {
+    eventually("the repetition is noted", || {
         let log = deliveries(&server, id);
         log.len() == 2 && log[1]["status"] == "delivered" && log[1]["attempts"] == 2
     });
@@ -164,7 +167,7 @@ fn a_webhook_is_changed_disabled_and_removed() {
     server.wait_for(unheard, "failed");
     done(&ask(&server, "PATCH", &path, &json!({ "enabled": true, "labels": {}, "names": [] })), 200);
     let heard = submit(&server, &json!({ "name": "badly" }));
-    crate::support::server::eventually("it is told again", || other.got().iter().any(|got| got.job() == heard));
+    eventually("it is told again", || other.got().iter().any(|got| got.job() == heard));
     done(&ask(&server, "DELETE", &path, &Value::Null), 204);
     done(&server.client().get(&path), 404);
     done(&server.client().get(&format!("{path}/deliveries")), 404);
@@ -182,7 +185,7 @@ fn the_log_has_pages() {
     let server = home.serve();
     let (id, _) = register(&server, &json!({ "url": receiver.url(), "events": ["job.queued"] }));
     submit_many(&server, "well", 7);
-    crate::support::server::eventually("all are noted", || {
+    eventually("all are noted", || {
         deliveries(&server, id).iter().filter(|delivery| delivery["status"] == "delivered").count() == 7
     });
     let mut seen = Vec::new();
@@ -198,4 +201,32 @@ fn the_log_has_pages() {
     assert_eq!(none, json!({ "items": [], "next": null }));
     let wrong = server.client().get(&format!("/v1/webhooks/{id}/deliveries?status=x&limit=0&cursor=j1"));
     assert_eq!(done(&wrong, 422)["errors"].as_array().unwrap().len(), 3);
+}
+
+/// The lines of the README that check a signature, as a receiver runs them.
+#[test]
+fn the_readme_shows_how_to_check_a_signature() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let section = readme.split("\n### Webhooks\n").nth(1).unwrap();
+    let code = section.split("```python\n").nth(1).unwrap().split("  ```").next().unwrap();
+    let code: Vec<&str> = code.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+    let script = format!(
+        "{}\nimport json, sys\nprint(verified(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3].encode()))",
+        code.join("\n")
+    );
+    let check = |secret: &str, headers: &str, body: &str| {
+        programs::run(Command::new("python3").args(["-c", &script, secret, headers, body])).unwrap()
+    };
+    let (home, receiver) = (home(CONFIG), Receiver::fine());
+    let server = home.serve();
+    let (id, secret) = register(&server, &json!({ "url": receiver.url() }));
+    done(&ask(&server, "POST", &format!("/v1/webhooks/{id}/rotate"), &Value::Null), 200);
+    submit(&server, &json!({ "name": "well" }));
+    let got = receiver.wait(1).remove(0);
+    let headers = json!(got.headers).to_string();
+    assert_eq!(check(&secret, &headers, &got.body), "True\n");
+    assert_eq!(check(&secret, &headers, &got.body.replace("completed", "failed")), "False\n");
+    assert_eq!(check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &headers, &got.body), "False\n");
+    let old = headers.replace(&got.headers["webhook-timestamp"], "1000000000");
+    assert_eq!(check(&secret, &old, &got.body), "False\n");
 }
