@@ -12,7 +12,8 @@ create table if not exists webhooks (
     state varchar(16) not null,
     why_disabled text,
     sequence bigint not null,
-    created_at bigint not null
+    created_at bigint not null,
+    enabled_at bigint not null
 ) engine = InnoDB default character set utf8mb4 collate utf8mb4_bin;
 
 -- Who is told of the end of one job, until the message to them is made.

@@ -12,7 +12,8 @@ create table webhooks (
     state varchar(16) not null,
     why_disabled text,
     sequence bigint not null,
-    created_at bigint not null
+    created_at bigint not null,
+    enabled_at bigint not null
 );
 
 -- Who is told of the end of one job, until the message to them is made.

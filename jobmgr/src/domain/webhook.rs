@@ -98,6 +98,8 @@ pub struct Webhook {
     pub why_disabled: Option<String>,
     /// When it was registered, in Unix milliseconds of the database's clock.
     pub created_ms: i64,
+    /// When it was last enabled; it is told of nothing from before.
+    pub enabled_ms: i64,
     /// Until when messages are signed with the secret before the last change, too.
     pub previous_until_ms: Option<i64>,
 }

@@ -169,9 +169,9 @@ impl Clerk {
     }
 }
 
-/// Whether the webhook is told of this; not of what happened before it was registered.
+/// Whether the webhook is told of this; not of what happened before it was registered or enabled.
 fn is_told(webhook: &Webhook, event: &Event, job: &Job) -> bool {
-    event.at_ms >= webhook.created_ms && webhook.wanted.covers(event.status.into(), job)
+    event.at_ms >= webhook.enabled_ms && webhook.wanted.covers(event.status.into(), job)
 }
 
 fn write(event: &Event, job: &Job, webhook_id: i64, own: Option<OwnWebhook>) -> Message {

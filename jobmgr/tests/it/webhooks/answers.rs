@@ -12,7 +12,7 @@ use crate::support::server::eventually;
 
 #[test]
 fn row_92_a_receiver_that_hangs_is_given_a_limited_time() {
-    let home = home(CONFIG);
+    let home = home("[Webhooks]\nAllowedHosts = [\"127.0.0.1\"]\nTimeout = \"2s\"\nRetryAfter = [\"3s\"]\n");
     let server = home.serve();
     let receiver = Receiver::new(|before, _| if before == 0 { How::Hang } else { fine() });
     let (id, _) = register(&server, &json!({ "url": receiver.url() }));

@@ -1,18 +1,20 @@
 //! Who is told of what becomes of jobs.
 
+/// The webhooks that jobs have of their own.
+mod own;
+
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use super::dialect::{Dialect, ROWS, Text};
+use super::dialect::{Dialect, Text};
 use super::statements::Statements;
-use super::submit::pieces;
 use super::writer::{Done, Op};
 use super::{Store, StoreError, millis};
-use crate::domain::job::JobId;
-use crate::domain::submission::NewJob;
-use crate::domain::webhook::{Change, Kind, NewWebhook, OwnWebhook, Wanted, Webhook};
+use crate::domain::webhook::{Change, Kind, NewWebhook, Wanted, Webhook};
+
+pub(super) use own::{add_own, drop_own};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -39,7 +41,8 @@ impl Write {
 pub(super) struct Texts {
     add: Text,
     change: Text,
-    state: Text,
+    enable: Text,
+    disable: Text,
     rotate: Text,
     remove: Text,
     forget_deliveries: Text,
@@ -48,31 +51,30 @@ pub(super) struct Texts {
     one: Text,
     any: Text,
     any_own: Text,
-    /// Per row: job, address, secret.
-    own: [Text; 4],
-    own_of: [Text; 4],
-    drop_own: [Text; 4],
+    own: own::Texts,
 }
 
 const SHOWN: &str = "select id, user_id, url, events, names, labels, state, why_disabled, created_at, \
-                     case when previous_until > {now} then previous_until end from webhooks";
+                     case when previous_until > {now} then previous_until end, enabled_at from webhooks";
 
 impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = |template: &str| dialect.text(template);
-        let among =
-            |before: &str| ROWS.map(|rows| text(&format!("{before} where job_id in ({})", vec!["?"; rows].join(", "))));
         let returning = if dialect.returns_ids() { " returning id" } else { "" };
         Self {
             add: text(&format!(
-                "insert into webhooks (user_id, url, events, names, labels, secret, state, sequence, created_at) \
-                 values (?, ?, ?, ?, ?, ?, 'enabled', 0, {{now}}){returning}"
+                "insert into webhooks (user_id, url, events, names, labels, secret, state, sequence, created_at, enabled_at) \
+                 values (?, ?, ?, ?, ?, ?, 'enabled', 0, {{now}}, {{now}}){returning}"
             )),
             change: text(
                 "update webhooks set url = coalesce(?, url), events = coalesce(?, events), \
                  names = coalesce(?, names), labels = coalesce(?, labels) where id = ?",
             ),
-            state: text("update webhooks set state = ?, why_disabled = ? where id = ?"),
+            enable: text(
+                "update webhooks set state = 'enabled', why_disabled = null, enabled_at = {now} \
+                 where id = ? and state <> 'enabled'",
+            ),
+            disable: text("update webhooks set state = 'disabled', why_disabled = ? where id = ?"),
             // From the left to the right, as one database understands it.
             rotate: text(
                 "update webhooks set previous_secret = secret, previous_until = {now} + ?, secret = ? where id = ?",
@@ -87,12 +89,7 @@ impl Texts {
             one: text(&format!("{SHOWN} where id = ?")),
             any: text("select id from webhooks where state = 'enabled' limit 1"),
             any_own: text("select job_id from job_webhooks limit 1"),
-            own: ROWS.map(|rows| {
-                let rows = vec!["(?, ?, ?)"; rows].join(", ");
-                text(&format!("insert into job_webhooks (job_id, url, secret) values {rows}"))
-            }),
-            own_of: among("select job_id, url, secret from job_webhooks"),
-            drop_own: among("delete from job_webhooks"),
+            own: own::Texts::new(dialect),
         }
     }
 }
@@ -178,32 +175,6 @@ impl Store {
         })
         .await
     }
-
-    /// Which of these jobs have a webhook of their own.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn own_webhooks(&self, jobs: Vec<JobId>) -> Result<Vec<(JobId, OwnWebhook)>, StoreError> {
-        self.read(move |connection, statements| {
-            let jobs = jobs.clone();
-            Box::pin(async move {
-                let mut found = Vec::new();
-                let mut rest = jobs.as_slice();
-                for size in pieces(jobs.len()) {
-                    let (now, later) = rest.split_at(ROWS[size]);
-                    rest = later;
-                    let query = statements.query(&statements.webhooks.own_of[size]);
-                    let query = now.iter().fold(query, |query, id| query.bind(*id));
-                    for row in query.fetch_all(&mut *connection).await? {
-                        let own = OwnWebhook { url: row.try_get(1)?, secret: row.try_get(2)? };
-                        found.push((row.try_get(0)?, own));
-                    }
-                }
-                Ok(found)
-            })
-        })
-        .await
-    }
 }
 
 fn webhook(row: &AnyRow) -> Result<Webhook, StoreError> {
@@ -226,6 +197,7 @@ fn webhook(row: &AnyRow) -> Result<Webhook, StoreError> {
         why_disabled: row.try_get(7)?,
         created_ms: row.try_get(8)?,
         previous_until_ms: row.try_get(9)?,
+        enabled_ms: row.try_get(10)?,
     })
 }
 
@@ -282,8 +254,7 @@ async fn change(connection: &mut AnyConnection, statements: &Statements, id: i64
     let moved = query.execute(&mut *connection).await?.rows_affected();
     match change.enabled.filter(|_| moved > 0) {
         Some(true) => {
-            let state = statements.query(&statements.webhooks.state).bind("enabled").bind(None::<String>).bind(id);
-            state.execute(connection).await?;
+            statements.query(&statements.webhooks.enable).bind(id).execute(connection).await?;
         }
         Some(false) => disable(connection, statements, id, None).await?,
         None => {}
@@ -299,41 +270,8 @@ pub(super) async fn disable(
     why: Option<&str>,
 ) -> Outcome {
     let texts = &statements.webhooks;
-    let state = statements.query(&texts.state).bind("disabled").bind(why.map(str::to_owned)).bind(id);
-    state.execute(&mut *connection).await?;
+    let disable = statements.query(&texts.disable).bind(why.map(str::to_owned)).bind(id);
+    disable.execute(&mut *connection).await?;
     let give_up = statements.query(&texts.give_up).bind("its webhook was disabled").bind(id);
     give_up.execute(connection).await.map(drop)
-}
-
-/// Writes the webhooks that jobs have of their own, many to a statement.
-pub(super) async fn add_own(
-    connection: &mut AnyConnection,
-    statements: &Statements,
-    jobs: &[&NewJob],
-    ids: &[JobId],
-) -> Outcome {
-    let own: Vec<_> = jobs.iter().zip(ids).filter_map(|(job, id)| job.webhook.as_ref().map(|own| (*id, own))).collect();
-    let mut rest = own.as_slice();
-    for size in pieces(own.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
-        let insert = statements.query(&statements.webhooks.own[size]);
-        let insert = now
-            .iter()
-            .fold(insert, |insert, (id, own)| insert.bind(*id).bind(own.url.clone()).bind(own.secret.clone()));
-        insert.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Forgets the webhooks that these jobs have of their own: the messages to them are made.
-pub(super) async fn drop_own(connection: &mut AnyConnection, statements: &Statements, jobs: &[JobId]) -> Outcome {
-    let mut rest = jobs;
-    for size in pieces(jobs.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
-        let drop = statements.query(&statements.webhooks.drop_own[size]);
-        now.iter().fold(drop, |drop, id| drop.bind(*id)).execute(&mut *connection).await?;
-    }
-    Ok(())
 }
