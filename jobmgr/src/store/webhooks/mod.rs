@@ -63,8 +63,8 @@ impl Texts {
         let returning = if dialect.returns_ids() { " returning id" } else { "" };
         Self {
             add: text(&format!(
-                "insert into webhooks (user_id, url, events, names, labels, secret, state, sequence, created_at, enabled_at) \
-                 values (?, ?, ?, ?, ?, ?, 'enabled', 0, {{now}}, {{now}}){returning}"
+                "insert into webhooks (user_id, url, events, names, labels, secret, state, sequence, created_at, \
+                 enabled_at) values (?, ?, ?, ?, ?, ?, 'enabled', 0, {{now}}, {{now}}){returning}"
             )),
             change: text(
                 "update webhooks set url = coalesce(?, url), events = coalesce(?, events), \
