@@ -80,7 +80,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     silent.cancel();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
-    // The ends of the last jobs are told yet, if that is soon done.
+    // Messages that are on their way have a moment; the others are sent by whoever serves next.
     drop(telling.await);
     database.close().await;
     served.map_err(|error| format!("the HTTP server failed: {error}"))

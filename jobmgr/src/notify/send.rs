@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::backoff;
@@ -77,21 +77,15 @@ impl Post {
     /// One that goes where `targets` allows, and for so long at most.
     ///
     /// # Errors
-    /// When the system's certificates can't be used.
+    /// When there can be none.
     pub fn new(targets: Arc<Targets>, patience: Duration) -> Result<Self, String> {
         // The second one that does so in a process is told that it was done.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .dns_resolver(Checked(Arc::clone(&targets)))
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            // One of the environment would connect in our place.
-            .no_proxy()
-            .http1_only()
-            .timeout(patience)
-            .pool_idle_timeout(IDLE)
-            .user_agent(concat!("jobmgr/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let client = builder(&targets, patience).build().or_else(|error| {
+            // A machine may have none; over HTTP receivers are told all the same.
+            tracing::warn!(error = chain(&error), "without the system's certificates no webhook over HTTPS is told");
+            builder(&targets, patience).tls_certs_only([]).build()
+        });
         Ok(Self { client: client.map_err(|error| chain(&error))?, targets })
     }
 
@@ -121,6 +115,19 @@ impl Post {
         }
         request.body(letter.body).send().await.map_err(|error| chain(&error))
     }
+}
+
+fn builder(targets: &Arc<Targets>, patience: Duration) -> ClientBuilder {
+    Client::builder()
+        .dns_resolver(Checked(Arc::clone(targets)))
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        // One of the environment would connect in our place.
+        .no_proxy()
+        .http1_only()
+        .timeout(patience)
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("jobmgr/", env!("CARGO_PKG_VERSION")))
 }
 
 async fn heard(mut response: Response) -> Outcome {
