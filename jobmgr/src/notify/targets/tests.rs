@@ -107,5 +107,5 @@ async fn row_91_the_resolver_checks_what_a_name_resolves_to() {
         assert!(matches!(refused, Err(Unreachable::Refused(ref why)) if why.contains(address)), "{refused:?}");
     }
     assert!(targets(&[], &["127.0.0.0/8"]).resolve("127.0.0.1").await.is_ok());
-    assert!(matches!(by_name.resolve("nobody.invalid").await, Err(Unreachable::Unknown(..))));
+    assert!(matches!(by_name.resolve("a..b").await, Err(Unreachable::Unknown(..))));
 }

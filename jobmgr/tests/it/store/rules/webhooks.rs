@@ -112,7 +112,7 @@ async fn messages_are_written_down_once(store: &Store) {
     assert!(store.note(&position(7), &position(8), vec![message(one, 5)]).await.unwrap());
     let of_one = log(store, one).await;
     let expected =
-        [("msg_5", 3), ("msg_3", 2), ("msg_1", 1)].map(|(id, number)| (id.into(), number, Standing::Pending));
+        [("msg_5", 3), ("msg_3", 2), ("msg_1", 1)].map(|(id, number)| (id.to_owned(), number, Standing::Pending));
     assert_eq!(of_one, expected, "numbered for each webhook");
     assert_eq!(log(store, two).await.len(), 1);
     assert!(log(store, 99).await.is_empty(), "one that is gone is told nothing");
