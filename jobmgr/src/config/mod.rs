@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// Who is told of what becomes of jobs.
+    pub webhooks: Webhooks,
     /// The key for values that nobody may read.
     pub secrets: Secrets,
     /// How much callers may ask for.
@@ -350,6 +352,38 @@ pub struct Secrets {
     /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
     /// made when it is needed.
     pub key_file: Option<PathBuf>,
+}
+
+/// `[Webhooks]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Webhooks {
+    /// Hosts to which webhooks may lead though their addresses are not public: names and IP addresses.
+    pub allowed_hosts: Vec<String>,
+    /// Networks to which webhooks may lead though they are not public, such as "10.0.0.0/8".
+    pub allowed_networks: Vec<String>,
+    /// After which pauses a message is sent again that was not taken; after the last one it is given up.
+    #[serde(with = "values::durations")]
+    #[schemars(with = "Vec<GoDuration>")]
+    pub retry_after: Vec<Duration>,
+    /// How long a receiver may take to answer.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub timeout: Duration,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
+        let pauses =
+            [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour];
+        Self {
+            allowed_hosts: Vec::new(),
+            allowed_networks: Vec::new(),
+            retry_after: pauses.into(),
+            timeout: 15 * second,
+        }
+    }
 }
 
 /// `[Executors.NAME]`

@@ -59,6 +59,8 @@ pub enum Tag {
     Inputs,
     /// Fetch the files that jobs left.
     Artifacts,
+    /// Be told of what becomes of jobs.
+    Webhooks,
     /// The server itself.
     Server,
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
@@ -87,6 +88,8 @@ pub struct Api {
     pub abouts: Abouts,
     /// Seals what nobody may read.
     pub secrets: Secrets,
+    /// Where webhooks may lead.
+    pub targets: Arc<Targets>,
     /// `[Server]`
     pub config: Arc<config::Server>,
     /// Who calls.

@@ -87,6 +87,17 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/jobspecs", Need::Any),
     ("GET", "/v1/jobspecs/{name}", Need::Any),
     ("GET", "/v1/stats", Need::Any),
+    // Who is told of what becomes of jobs.
+    ("GET", "/v1/webhooks", Need::Admin),
+    ("POST", "/v1/webhooks", Need::Admin),
+    ("GET", "/v1/webhooks/{id}", Need::Admin),
+    ("PATCH", "/v1/webhooks/{id}", Need::Admin),
+    ("DELETE", "/v1/webhooks/{id}", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/rotate", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/test", Need::Admin),
+    ("GET", "/v1/webhooks/{id}/deliveries", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery}/redeliver", Need::Admin),
+    ("GET", "/v1/jobs/{id}/deliveries", Need::Any),
     // The server.
     ("GET", "/v1/workers", Need::Read),
     ("POST", "/v1/workers/{id}/drain", Need::Admin),

@@ -88,6 +88,8 @@ pub(super) struct Statements {
     pub(super) events: super::events::Texts,
     pub(super) tokens: super::tokens::Texts,
     pub(super) audit: super::audit::Texts,
+    pub(super) webhooks: super::webhooks::Texts,
+    pub(super) deliveries: super::deliveries::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -251,6 +253,8 @@ impl Statements {
             events: super::events::Texts::new(dialect),
             tokens: super::tokens::Texts::new(dialect),
             audit: super::audit::Texts::new(dialect),
+            webhooks: super::webhooks::Texts::new(dialect),
+            deliveries: super::deliveries::Texts::new(dialect),
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Wake {
     pub(super) ends: Arc<Ends>,
     /// Changes whenever a job did.
     pub(super) changes: watch::Sender<u64>,
+    /// A message is to be sent.
+    pub(super) messages: Notify,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
 }
@@ -53,6 +55,7 @@ impl Wake {
             canceled: broadcast::channel(CANCELS).0,
             ends: Arc::default(),
             changes: watch::channel(0).0,
+            messages: Notify::new(),
             out,
         }
     }

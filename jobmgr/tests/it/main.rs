@@ -82,6 +82,9 @@ mod servers;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;
+// POSIX shells, namespaces and database servers.
+#[cfg(target_os = "linux")]
+mod webhooks;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod zoo;

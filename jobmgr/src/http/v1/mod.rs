@@ -34,6 +34,8 @@ mod timestamp;
 mod tokens;
 /// What may be in a query.
 mod values;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// Who serves this database.
 mod workers;
 /// All artifacts of a job in one file.
@@ -49,5 +51,6 @@ pub use me::Me;
 pub use problem::{Code, Problem, ProblemJson};
 pub use stats::Stats;
 pub use tokens::Tokens;
+pub use webhooks::{Deliveries, Webhook, Webhooks};
 pub use workers::Workers;
 pub use zip::Zip;

@@ -180,6 +180,18 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
+    /// Nobody has this number.
+    pub fn no_webhook(id: Option<i64>) -> Self {
+        let detail = id.map_or("a webhook's id is a number from 1".into(), |id| format!("there is no webhook {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_delivery(id: Option<i64>) -> Self {
+        let detail = id.map_or("a delivery's id is a number from 1".into(), |id| format!("there is no delivery {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
     /// No jobspec has this name.
     pub fn no_jobspec(name: &str) -> Self {
         let shown: String = name.chars().take(80).collect();

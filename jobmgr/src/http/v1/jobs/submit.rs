@@ -14,6 +14,7 @@ use super::super::job::JobInfo;
 use super::super::problem::{Code, FieldError, Problem};
 use super::super::timestamp::Timestamp;
 use super::super::values::Wait;
+use super::super::webhooks::Own;
 use super::wait;
 use crate::domain::input::InputId;
 use crate::domain::job::{Job, JobId};
@@ -150,6 +151,8 @@ pub struct SubmitJob {
     /// How often it is run again after it failed; left out: as its jobspec says.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
+    /// Who is told of its end.
+    webhook: Option<Own>,
 }
 
 impl Example for SubmitJob {
@@ -163,6 +166,7 @@ impl Example for SubmitJob {
             labels: None,
             run_after: None,
             max_retries: None,
+            webhook: None,
         }
     }
 }

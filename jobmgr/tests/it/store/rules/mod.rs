@@ -8,6 +8,7 @@ mod moves;
 mod several;
 mod submissions;
 mod tokens;
+mod webhooks;
 
 pub use elsewhere::nobody_comes;
 
@@ -91,6 +92,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     elsewhere::all(&fresh).await;
     inputs::all(&fresh).await;
     submissions::all(&fresh).await;
+    webhooks::all(&fresh).await;
     events::all(&fresh).await;
     tokens::all(&fresh).await;
 }
