@@ -45,7 +45,6 @@ impl Logs {
     /// earlier attempt the end. A line `[jobmgr: N bytes left out here]` stands for what is left out. `Range` is
     /// obeyed, but with `follow`.
     #[oai(path = "/v1/jobs/:id/logs", method = "get", operation_id = "getLogs", tag = "Tag::Jobs")]
-    #[allow(clippy::too_many_arguments)]
     async fn logs(
         &self,
         caller: Caller,
