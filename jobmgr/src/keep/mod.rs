@@ -96,6 +96,13 @@ impl Keeper {
         }
     }
 
+    /// Removes what has been in the audit log for long enough.
+    async fn shorten_audit(&self) -> Result<(), StoreError> {
+        let Some(age) = self.config.keep_audit else { return Ok(()) };
+        while self.store.drop_audit(age).await? > 0 {}
+        Ok(())
+    }
+
     /// A bit at a time, so that nobody waits for it.
     async fn forget_deliveries(&self) -> Result<(), StoreError> {
         while self.store.forget_deliveries(DELIVERIES).await? > 0 {}
@@ -110,6 +117,9 @@ impl Keeper {
             pass.totals.troubles.push(error.to_string());
         }
         if let Err(error) = pass.walk().await {
+            pass.totals.troubles.push(error.to_string());
+        }
+        if !dry_run && let Err(error) = self.shorten_audit().await {
             pass.totals.troubles.push(error.to_string());
         }
         pass.totals

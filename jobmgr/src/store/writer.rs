@@ -16,8 +16,10 @@ use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
 use super::{
-    Renewal, StoreError, Submitted, Swept, attempts, deliveries, events, keep, script, submit, webhooks, workers,
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, keep, script, submit, tokens, webhooks,
+    workers,
 };
+use crate::auth::Token;
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
@@ -90,6 +92,8 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Token(tokens::Write),
+    Audit(audit::Write),
     Webhook(webhooks::Write),
     Delivery(deliveries::Write),
     /// Closes the connection once everything before it is written.
@@ -111,6 +115,7 @@ impl Op {
                 | Op::Claim { .. }
                 | Op::Chunk(_)
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
+                | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
     }
 
@@ -141,6 +146,8 @@ pub(super) struct Done {
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
     pub(super) ended: Vec<JobId>,
+    /// A token that was made.
+    pub(super) token: Option<Token>,
     /// Messages that were claimed.
     pub(super) due: Vec<Due>,
 }

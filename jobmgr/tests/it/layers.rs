@@ -20,6 +20,7 @@ const STRANGERS: [(&str, &[&str]); 10] = [
     ),
     ("notify", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
     ("wrap", &["crate::"]),
+    ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

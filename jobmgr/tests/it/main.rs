@@ -5,6 +5,9 @@
 
 mod blobs;
 mod cli;
+// Programs of Linux: generators and compilers of clients, a browser.
+#[cfg(target_os = "linux")]
+mod clients;
 mod collect;
 mod http;
 mod layers;
@@ -17,6 +20,7 @@ mod plugin_tools;
 mod printing;
 mod store;
 mod support;
+mod tokens;
 
 // Database servers, which run on Linux.
 #[cfg(target_os = "linux")]

@@ -12,6 +12,8 @@ mod jobs;
 mod jobspecs;
 /// Bodies that are JSON.
 mod json;
+/// Who asks.
+mod me;
 /// What is in a path or a query, and what is wrong with it.
 mod parameter;
 /// Why a request was not served.
@@ -22,6 +24,8 @@ mod stats;
 mod submission;
 /// A time as answers have it.
 mod timestamp;
+/// Who may call.
+mod tokens;
 /// What may be in a query.
 mod values;
 /// Who is told of what becomes of jobs.
@@ -36,7 +40,10 @@ use crate::domain::time;
 pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
+pub use me::Me;
+pub use problem::{Code, Problem, ProblemJson};
 pub use stats::Stats;
+pub use tokens::Tokens;
 pub use webhooks::{Deliveries, Webhook, Webhooks};
 pub use workers::Workers;
 pub use zip::Zip;

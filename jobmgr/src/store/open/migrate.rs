@@ -20,6 +20,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (3, "executors", include_str!("../../../migrations/sqlite/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/sqlite/0004_submissions.sql")),
             (6, "events", include_str!("../../../migrations/sqlite/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/sqlite/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/sqlite/0008_webhooks.sql")),
         ],
         Dialect::Postgres => &[
@@ -27,6 +28,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (3, "executors", include_str!("../../../migrations/postgres/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/postgres/0004_submissions.sql")),
             (6, "events", include_str!("../../../migrations/postgres/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/postgres/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/postgres/0008_webhooks.sql")),
         ],
         Dialect::Mysql => &[
@@ -34,6 +36,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (3, "executors", include_str!("../../../migrations/mysql/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/mysql/0004_submissions.sql")),
             (6, "events", include_str!("../../../migrations/mysql/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/mysql/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/mysql/0008_webhooks.sql")),
         ],
     };

@@ -4,8 +4,10 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 /// With the document of the program.
+#[allow(unused_imports, reason = "it is generated")]
 mod committed;
 /// With that of a server with the sample jobspecs.
+#[allow(unused_imports, reason = "it is generated")]
 mod served;
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,6 +6,7 @@ mod keep;
 mod moves;
 mod several;
 mod submissions;
+mod tokens;
 mod webhooks;
 
 pub use elsewhere::nobody_comes;
@@ -91,6 +92,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     submissions::all(&fresh).await;
     webhooks::all(&fresh).await;
     events::all(&fresh).await;
+    tokens::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {
