@@ -118,7 +118,7 @@ pub struct SubmitJob {
     /// How often it is run again after it failed; left out: as its jobspec says.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
-    /// Who is told of its end.
+    // Who is told of its end; no doc comment: the reference would become an `allOf` of the reference and the comment.
     webhook: Option<Own>,
 }
 
