@@ -82,6 +82,7 @@ fn server(server: &Server) -> Result<(), Wrong> {
     if server.jobspecs.as_os_str().is_empty() {
         return Err(("Server.Jobspecs", "'Jobspecs' is empty; it names a folder".to_owned()));
     }
+    within("Server.MaxInputs", server.max_inputs as u64, 1..=10_000)?;
     within("Server.MaxConnections", server.max_connections as u64, 1..=1_000_000)?;
     // A result is built in memory.
     within("Server.MaxResultBytes", server.max_result_bytes, 0..=1 << 30)
@@ -145,6 +146,10 @@ fn retention(retention: &Retention) -> Result<(), Wrong> {
     if retention.grace < second {
         let grace = GoDuration::from(retention.grace);
         return Err(("Retention.Grace", format!("'Grace': must be at least 1s, and is {grace}")));
+    }
+    if retention.unused_inputs < second {
+        let unused = GoDuration::from(retention.unused_inputs);
+        return Err(("Retention.UnusedInputs", format!("'UnusedInputs': must be at least 1s, and is {unused}")));
     }
     Ok(())
 }

@@ -72,6 +72,13 @@ pub struct Server {
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// How large an uploaded file may be, and all files of one submission together, in bytes or as "16GiB".
+    #[serde(with = "values::size")]
+    #[schemars(with = "Size")]
+    pub max_upload_bytes: u64,
+    /// How many uploaded files a job may be given.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_inputs: usize,
     /// How many connections are served at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -90,6 +97,8 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            max_upload_bytes: 16 << 30,
+            max_inputs: 100,
             max_connections: 4096,
             max_result_bytes: 16 << 20,
             jobspecs: "jobspecs".into(),
@@ -289,6 +298,10 @@ pub struct Retention {
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
     pub grace: Duration,
+    /// How long an uploaded file stays that no job uses.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub unused_inputs: Duration,
 }
 
 impl Default for Retention {
@@ -302,6 +315,7 @@ impl Default for Retention {
             max_artifact_bytes: None,
             every: hour,
             grace: hour,
+            unused_inputs: 24 * hour,
         }
     }
 }

@@ -95,6 +95,7 @@ fn every_section_is_read() {
         max_artifact_bytes: Some(1024),
         every: hour / 12,
         grace: hour,
+        unused_inputs: day,
     };
     assert_eq!(config.retention, expected);
     let expected = Limits { max_queued: 5, bad_tokens_per_minute: 6, ..Limits::default() };

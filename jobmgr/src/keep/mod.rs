@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Retention;
 use crate::jobspecs::Jobspecs;
-use crate::store::{Store, StoreError};
+use crate::store::{PAGE, Store, StoreError};
 use orphans::Orphan;
 pub use report::{Gone, Totals};
 use walk::Walk;
@@ -119,6 +119,9 @@ impl Keeper {
         if let Err(error) = pass.walk().await {
             pass.totals.troubles.push(error.to_string());
         }
+        if let Err(error) = pass.inputs().await {
+            pass.totals.troubles.push(error.to_string());
+        }
         if !dry_run && let Err(error) = self.shorten_audit().await {
             pass.totals.troubles.push(error.to_string());
         }
@@ -157,6 +160,22 @@ impl Pass<'_> {
             batch.iter().for_each(|(object, why)| self.note(&Gone::Object(object, *why)));
         }
         Ok(())
+    }
+
+    /// Removes uploaded files that no job has used in time.
+    async fn inputs(&mut self) -> Result<(), KeepError> {
+        let Keeper { store, blobs, config, .. } = self.keeper;
+        loop {
+            let unused = store.unused_inputs(config.unused_inputs).await?;
+            if !self.dry_run && !unused.is_empty() {
+                let keys = store.drop_inputs(unused.iter().map(|input| input.id).collect()).await?;
+                blobs.delete_all(&keys).await?;
+            }
+            unused.iter().for_each(|input| self.note(&Gone::Input(input)));
+            if self.dry_run || unused.len() < PAGE {
+                return Ok(());
+            }
+        }
     }
 
     async fn walk(&mut self) -> Result<(), KeepError> {

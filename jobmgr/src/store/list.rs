@@ -57,12 +57,12 @@ impl Texts {
                  where status = 'queued' and run_after <= {{now}}{of}"
             ))
         };
+        let among =
+            |rows| dialect.text(&format!("select {LISTED} from jobs where id in ({})", vec!["?"; rows].join(", ")));
         Self {
             count: ["", " where user_id = ?"].map(count),
             oldest: ["", " and user_id = ?"].map(oldest),
-            among: ROWS.map(|rows| {
-                dialect.text(&format!("select {LISTED} from jobs where id in ({})", vec!["?"; rows].join(", ")))
-            }),
+            among: ROWS.map(among),
         }
     }
 }

@@ -29,6 +29,8 @@ mod error;
 mod events;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// Files that clients uploaded, and the jobs that they were given to.
+mod inputs;
 /// What has been kept for long enough.
 mod keep;
 /// Pages of jobs.
@@ -77,7 +79,7 @@ pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
-pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Counts};
 pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position};

@@ -84,6 +84,7 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) inputs: super::inputs::Texts,
     pub(super) events: super::events::Texts,
     pub(super) tokens: super::tokens::Texts,
     pub(super) audit: super::audit::Texts,
@@ -247,6 +248,7 @@ impl Statements {
                 "update jobs set worker = null, lease_until = {now} - 1 where status = 'started' and worker = ? \
                  and recover_by is not null",
             ),
+            inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
             tokens: super::tokens::Texts::new(dialect),

@@ -16,8 +16,8 @@ use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
 use super::{
-    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, keep, script, submit, tokens, webhooks,
-    workers,
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, inputs, keep, script, submit, tokens,
+    webhooks, workers,
 };
 use crate::auth::Token;
 use crate::crash::{self, Point};
@@ -94,6 +94,7 @@ pub(super) enum Op {
     Keep(keep::Write),
     Token(tokens::Write),
     Audit(audit::Write),
+    Input(inputs::Write),
     Webhook(webhooks::Write),
     Delivery(deliveries::Write),
     /// Closes the connection once everything before it is written.
@@ -114,6 +115,7 @@ impl Op {
                 | Op::SubmitAll { key: None, .. }
                 | Op::Claim { .. }
                 | Op::Chunk(_)
+                | Op::Input(inputs::Write::Add(_))
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
                 | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
@@ -142,6 +144,8 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// The keys of objects that no row names any more.
+    pub(super) keys: Vec<String>,
     /// Jobs that were queued again, each with its last attempt.
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.

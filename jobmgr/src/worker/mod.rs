@@ -40,6 +40,8 @@ pub mod remove;
 mod running;
 /// Claim after claim.
 mod slot;
+/// The files that a job is given.
+mod stage;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod test_rights;

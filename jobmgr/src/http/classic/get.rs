@@ -12,6 +12,7 @@ use super::super::{Api, Caller};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::result::result;
 use crate::domain::job::{self, Artifact, Job, JobId, Parameters, Status};
+use crate::domain::parameters::masked;
 
 /// `GET /jobs/get`
 pub struct Get {
@@ -162,7 +163,7 @@ impl From<Job> for JobInfo {
             status: job.status.into(),
             priority: job.priority,
             name: job.name,
-            parameters: job.parameters,
+            parameters: masked(job.parameters),
             created: seconds(job.created_ms),
             started: started.map(seconds),
             completed: completed.map(seconds),

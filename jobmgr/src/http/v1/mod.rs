@@ -4,6 +4,10 @@
 mod artifacts;
 /// The problems that an operation may have.
 mod failed;
+/// Files that are uploaded before the jobs that use them.
+mod inputs;
+/// Files on their way into the store.
+mod intake;
 /// A job as it is shown.
 mod job;
 /// Jobs: submitting, looking, ending.
@@ -14,6 +18,8 @@ mod jobspecs;
 mod json;
 /// Who asks.
 mod me;
+/// Bodies that are forms with files.
+mod multipart;
 /// What is in a path or a query, and what is wrong with it.
 mod parameter;
 /// Why a request was not served.
@@ -38,7 +44,8 @@ mod zip;
 use crate::domain::time;
 
 pub use artifacts::Artifacts;
-pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
+pub use inputs::Inputs;
+pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run, Upload};
 pub use jobspecs::Jobspecs;
 pub use me::Me;
 pub use problem::{Code, Problem, ProblemJson};

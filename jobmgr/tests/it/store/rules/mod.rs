@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod events;
+mod inputs;
 mod keep;
 mod moves;
 mod several;
@@ -89,6 +90,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     several::all(&fresh).await;
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
+    inputs::all(&fresh).await;
     submissions::all(&fresh).await;
     webhooks::all(&fresh).await;
     events::all(&fresh).await;
