@@ -72,10 +72,10 @@ mod v1;
 pub use abouts::Abouts;
 pub use audit::Audit;
 pub use caller::Caller;
+pub use docs::{openapi, openapi_with};
 pub use gate::Gate;
 pub use queues::Queues;
 pub use scopes::{Need, ROUTES};
-pub use docs::{openapi, openapi_with};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::{Api, Caller};
 use super::super::docs::Tag;
 use super::super::query::Id;
+use super::super::{Api, Caller};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::result::result;
 use crate::domain::job::{self, Artifact, Job, JobId, Parameters, Status};

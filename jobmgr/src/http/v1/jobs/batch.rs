@@ -6,9 +6,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::super::{Api, Caller, queues};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Failed;
 use super::super::json::Object as Fields;
 use super::super::problem::{FieldError, Problem};

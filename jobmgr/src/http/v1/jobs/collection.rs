@@ -6,9 +6,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::Optional;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::{Optional, Path};

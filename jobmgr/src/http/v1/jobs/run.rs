@@ -9,8 +9,8 @@ use poem_openapi::types::Any;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
 use super::super::problem::Problem;

@@ -7,8 +7,8 @@ use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller, queues};
 use super::super::super::classic::Compact;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Causes;
 use super::super::job::JobInfo;
 use super::super::problem::{Code, FieldError, Problem};
@@ -151,7 +151,7 @@ pub struct SubmitJob {
     /// How often it is run again after it failed; left out: as its jobspec says.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
-    /// Who is told of its end.
+    // Who is told of its end; no doc comment: the reference would become an `allOf` of the reference and the comment.
     webhook: Option<Own>,
 }
 

@@ -7,10 +7,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::super::Api;
-use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::jobs::JsonBody;
 use super::super::problem::{Code, Problem};
@@ -76,8 +75,9 @@ impl Webhooks {
         let failed = |error| Problem::failed(&error);
         let id = self.api.store.add_webhook(new).await.map_err(failed)?;
         let webhook = self.api.store.webhook(id).await.map_err(failed)?.ok_or_else(|| Problem::no_webhook(Some(id)))?;
+        self.api.audit.note(&caller, "webhook.create", format_args!("webhook {id} {}", webhook.url));
         let info = WebhookInfo::from(webhook).with_secret(secret.expose());
-        Ok(NewAnswer::New(Compact(info), format!("/v1/webhooks/{id}")))
+        Ok(NewAnswer::New(Compact(info), format!("/v1/webhooks/{id}"), "no-store".into()))
     }
 
     /// List the webhooks
@@ -137,6 +137,9 @@ enum NewAnswer {
         Compact<WebhookInfo>,
         /// Where it is.
         #[oai(header = "Location")]
+        String,
+        /// The answer is nobody else's.
+        #[oai(header = "Cache-Control")]
         String,
     ),
 }

@@ -6,10 +6,9 @@ use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::super::Api;
-use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::parameter::{FromQuery, Optional, Path};
 use super::super::problem::{Code, Problem};

@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde_json::Value;
 
-use super::super::super::Api;
-use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::jobs::JsonBody;
 use super::super::parameter::Path;
@@ -111,6 +110,7 @@ impl Webhook {
         }
         let change = Change { url, events: said.events, names: said.names, labels: said.labels, enabled };
         self.api.store.change_webhook(webhook.id, change).await.map_err(|error| Problem::failed(&error))?;
+        self.api.audit.note(&caller, "webhook.change", format_args!("webhook {}", webhook.id));
         Ok(Answer::Webhook(Compact(find(&self.api, &caller, Path(Some(webhook.id))).await?.into())))
     }
 
@@ -126,6 +126,7 @@ impl Webhook {
     ) -> Result<DeleteAnswer, Failed<OfOne>> {
         let webhook = find(&self.api, &caller, id).await?;
         self.api.store.remove_webhook(webhook.id).await.map_err(|error| Problem::failed(&error))?;
+        self.api.audit.note(&caller, "webhook.delete", format_args!("webhook {} {}", webhook.id, webhook.url));
         Ok(DeleteAnswer::Gone)
     }
 
@@ -144,13 +145,15 @@ impl Webhook {
         caller: Caller,
         /// The webhook's id.
         id: Path,
-    ) -> Result<Answer, Failed<OfOne>> {
+    ) -> Result<RotateAnswer, Failed<OfOne>> {
         let webhook = find(&self.api, &caller, id).await?;
         let secret = Secret::random();
         let sealed = seal(&self.api, &secret)?;
         self.api.store.rotate_webhook(webhook.id, sealed, BOTH).await.map_err(|error| Problem::failed(&error))?;
         let webhook = find(&self.api, &caller, Path(Some(webhook.id))).await?;
-        Ok(Answer::Webhook(Compact(WebhookInfo::from(webhook).with_secret(secret.expose()))))
+        self.api.audit.note(&caller, "webhook.rotate", format_args!("webhook {}", webhook.id));
+        let info = WebhookInfo::from(webhook).with_secret(secret.expose());
+        Ok(RotateAnswer::Webhook(Compact(info), "no-store".into()))
     }
 
     /// Try a webhook
@@ -201,6 +204,18 @@ enum Answer {
     /// The webhook.
     #[oai(status = 200)]
     Webhook(Compact<WebhookInfo>),
+}
+
+#[derive(ApiResponse)]
+enum RotateAnswer {
+    /// The webhook, with its new secret.
+    #[oai(status = 200)]
+    Webhook(
+        Compact<WebhookInfo>,
+        /// The answer is nobody else's.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
 }
 
 #[derive(ApiResponse)]
