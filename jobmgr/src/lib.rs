@@ -2,6 +2,8 @@
 //!
 //! The rooms, from the inside out; each may use those above it:
 
+/// Who may do what: tokens, scopes, limits. No IO, no async.
+pub mod auth;
 /// Artifacts and large logs; the only room that names object_store.
 pub mod blobs;
 /// The command line: one file per subcommand.

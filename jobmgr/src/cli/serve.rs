@@ -10,9 +10,12 @@ use tracing::{debug, info};
 
 use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
-use crate::config::{self, Config};
-use crate::http::{self, Abouts, Api};
+use crate::auth::{By, Entry, NewToken, Scopes, Secret};
+use crate::config::{self, Auth, Config};
+use crate::domain::submission::LOCAL_USER;
+use crate::http::{self, Abouts, Api, Audit, Gate};
 use crate::jobspecs::Jobspecs;
+use crate::store::Store;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
@@ -53,11 +56,15 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         secrets: parts.secrets.clone(),
         config: Arc::new(within_open_files(config.server.clone())),
+        gate: Arc::new(Gate::new(parts.store.clone(), config.server.auth, config.limits.clone())),
+        audit: Audit::start(parts.store.clone()),
+        queues: Arc::default(),
     };
     let keeper = service::keeper(&parts, &config);
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());
     greet(address, &jobspecs, how);
+    first_token(&config, &database).await?;
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
     let why = stops.next().await;
@@ -121,6 +128,37 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
         };
         format!("[Server] Listen = \"{listen}\": {error}{hint}")
     })
+}
+
+/// Where other machines reach a server that needs tokens and never had one, it makes one, so that somebody can call it.
+async fn first_token(config: &Config, store: &Store) -> Result<(), String> {
+    if config.server.auth != Some(Auth::Token) {
+        return Ok(());
+    }
+    if config.server.listen.ip().to_canonical().is_loopback() {
+        let tokens = store.tokens().await.map_err(|error| error.to_string())?;
+        if tokens.is_empty() {
+            say(stdout(), "  needs a token, and there is none yet: jobmgr token create NAME --scopes admin");
+        }
+        return Ok(());
+    }
+    let secret = Secret::random()?;
+    let new = NewToken {
+        name: "admin".into(),
+        digest: secret.digest(),
+        user_id: Some(LOCAL_USER),
+        scopes: Scopes::ADMIN,
+        max_queued: None,
+        requests_per_minute: None,
+        lasts_ms: None,
+    };
+    let made = store.create_first_token(new).await.map_err(|error| error.to_string())?;
+    let Some(token) = made else { return Ok(()) };
+    let entry = Entry::done(By::command_line(), "token.create", format_args!("token {} admin, at the start", token.id));
+    store.audit(vec![entry]).await.map_err(|error| error.to_string())?;
+    say(stdout(), "  a token that may do everything, shown this once:");
+    say(stdout(), format_args!("  {}", secret.reveal()));
+    Ok(())
 }
 
 fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs, how: &Serve) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Retention, Secrets, Server, Worker, database};
+use super::{Config, Limits, Retention, Secrets, Server, Worker, database};
 use crate::domain::duration::GoDuration;
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
 use crate::domain::labels;
@@ -25,6 +25,7 @@ pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mis
         worker(&config.worker),
         retention(&config.retention),
         secrets(&config.secrets),
+        limits(&config.limits),
     ];
     let wrong = checks.into_iter().find_map(Result::err);
     wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))?;
@@ -54,14 +55,11 @@ fn executors(config: &Config) -> Result<(), (String, String)> {
 }
 
 fn server(server: &Server) -> Result<(), Wrong> {
-    if let Some(auth) = server.auth.as_ref().filter(|auth| *auth != "none") {
-        let text = format!("'Auth': '{auth}' is not supported by this version; leave it out, or set it to \"none\"");
-        return Err(("Server.Auth", text));
-    }
     if server.auth.is_none() && !is_loopback(server.listen) {
         let text = format!(
-            "'Listen': other machines can reach {}, and there is no authentication; use 127.0.0.1, or set Auth = \
-             \"none\" in [Server] to let everybody who can reach it run jobs",
+            "'Listen': other machines can reach {}, and 'Auth' does not say who may call; set Auth = \"token\" in \
+             [Server] so that who calls needs a token, or Auth = \"none\" to let everybody who can reach it run jobs, \
+             or use 127.0.0.1",
             server.listen
         );
         return Err(("Server.Listen", text));
@@ -158,6 +156,15 @@ fn secrets(secrets: &Secrets) -> Result<(), Wrong> {
         return Err(("Secrets.KeyFile", "'KeyFile' is empty; it names a file".to_owned()));
     }
     Ok(())
+}
+
+/// The most that a limit may be.
+const MOST: u64 = 1_000_000_000;
+
+fn limits(limits: &Limits) -> Result<(), Wrong> {
+    within("Limits.MaxQueued", limits.max_queued, 1..=MOST)?;
+    within("Limits.RequestsPerMinute", limits.requests_per_minute, 1..=MOST)?;
+    within("Limits.BadTokensPerMinute", limits.bad_tokens_per_minute, 1..=MOST)
 }
 
 pub(super) fn within(path: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), Wrong> {

@@ -47,6 +47,8 @@ pub struct Config {
     pub retention: Retention,
     /// The key for values that nobody may read.
     pub secrets: Secrets,
+    /// How much callers may ask for.
+    pub limits: Limits,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -59,9 +61,9 @@ pub struct Server {
     #[serde(with = "values::listen")]
     #[schemars(with = "Listen")]
     pub listen: SocketAddr,
-    /// Unset: only this machine can reach the server. "none": anybody who can reach it may run anything that the
-    /// jobspecs offer.
-    pub auth: Option<String>,
+    /// "token": who calls needs a token. "none": anybody who can reach the server may do everything. Unset: only this
+    /// machine can reach it, and a token is needed as soon as there is one.
+    pub auth: Option<Auth>,
     /// Further names by which clients call this server (the Host header), beside its addresses and its own name.
     pub hosts: Vec<String>,
     /// Where other machines reach this server, http://HOST:PORT: jobs that run there upload their artifacts to it where
@@ -91,6 +93,16 @@ impl Default for Server {
             jobspecs: "jobspecs".into(),
         }
     }
+}
+
+/// `[Server] Auth`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Who calls needs a token.
+    Token,
+    /// Everybody may do everything.
+    None,
 }
 
 /// `[Database]`
@@ -259,6 +271,10 @@ pub struct Retention {
     #[serde(with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_artifacts: Option<Duration>,
+    /// How long the audit log is kept.
+    #[serde(with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_audit: Option<Duration>,
     /// How many bytes the artifacts of all jobs may have, or as "1TiB"; the oldest go first. Default any number.
     #[serde(with = "values::optional_size")]
     #[schemars(with = "Option<Size>")]
@@ -276,7 +292,36 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let hour = Duration::from_secs(3600);
-        Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
+        Self {
+            keep: None,
+            keep_failed: None,
+            keep_artifacts: None,
+            keep_audit: Some(90 * 24 * hour),
+            max_artifact_bytes: None,
+            every: hour,
+            grace: hour,
+        }
+    }
+}
+
+/// `[Limits]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Limits {
+    /// How many jobs of one user may be queued; a token may have its own limit.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_queued: u64,
+    /// How many requests a token may make in a minute, all of them at once if it likes; a token may have its own limit.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_minute: u64,
+    /// How many wrong tokens may come from one address in a minute; further ones are not looked at.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub bad_tokens_per_minute: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_queued: 10_000_000, requests_per_minute: 600_000, bad_tokens_per_minute: 600 }
     }
 }
 

@@ -20,5 +20,7 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
+/// Times as text: RFC 3339.
+pub mod time;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;

@@ -7,15 +7,16 @@ use bytes::Bytes;
 use poem::endpoint::{BoxEndpoint, make};
 use poem::http::Method;
 use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use poem::{EndpointExt, Response};
+use poem::{EndpointExt, Request, Response};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
-
-use tokio::sync::Mutex;
+use serde_json::Value;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::abouts::Abouts;
+use super::caller::Caller;
 use super::routes::Described;
-use super::{closed, typed};
+use super::{asked, closed, typed};
 use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
@@ -32,6 +33,10 @@ the job's parameters as a JSON object.
 **Errors** below `/v1` are problems (RFC 9457) whose `code` is a word for programs. Those of the other job endpoints \
 come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
 did; only what has no place there has a status of its own.
+
+**Who may call:** the server may need a token, `Authorization: Bearer jm_...`; each operation says which. Without one it \
+answers 401, with one that may not 403, and with too many requests or queued jobs 429. What a token may not see looks as \
+if it were not there.
 
 Every answer carries `X-Request-Id`; a caller's own is kept. Requests whose `Host` is not one of the server's names \
 are answered 421, those from web pages of other places 403, unknown addresses 404, wrong methods 405 with `Allow`: \
@@ -84,16 +89,12 @@ pub fn openapi() -> String {
 
 /// The same with an operation for each of these jobspecs.
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
-    let spec = service().spec();
-    match serde_json::from_str(&spec) {
-        Ok(mut document) => {
-            closed::close(&mut document);
-            typed::add(&mut document, jobspecs);
-            format!("{document:#}\n")
-        }
-        // We have just written it.
-        Err(_) => spec + "\n",
-    }
+    // We have just written it, so it can be read.
+    let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+    closed::close(&mut document);
+    asked::add(&mut document);
+    typed::add(&mut document, jobspecs);
+    format!("{document:#}\n")
 }
 
 /// The document and the page for the jobspecs that there are.
@@ -115,10 +116,17 @@ impl Papers {
 struct Desk {
     abouts: Abouts,
     papers: Mutex<Option<Arc<Papers>>>,
+    /// For strangers: what is the same on every server.
+    plain: OnceCell<Arc<Papers>>,
 }
 
 impl Desk {
-    async fn papers(&self) -> Arc<Papers> {
+    /// Only who may call learns which jobspecs there are.
+    async fn papers(&self, request: &Request) -> Arc<Papers> {
+        if request.extensions().get::<Caller>().is_none() {
+            let plain = self.plain.get_or_init(|| async { Arc::new(Papers::new(BTreeMap::new())) });
+            return Arc::clone(plain.await);
+        }
         let jobspecs = self.abouts.all().await.into_iter().filter_map(|(name, read)| Some((name, read.ok()?)));
         let jobspecs: BTreeMap<String, About> = jobspecs.collect();
         let mut papers = self.papers.lock().await;
@@ -132,22 +140,22 @@ impl Desk {
 /// `/openapi.json` and `/docs`. The query string means nothing to either: Swagger UI gets the document in the page, and
 /// does not read `url` or `configUrl`.
 pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-    let desk = Arc::new(Desk { abouts: abouts.clone(), papers: Mutex::default() });
+    let desk = Arc::new(Desk { abouts: abouts.clone(), papers: Mutex::default(), plain: OnceCell::new() });
     let writer = Arc::clone(&desk);
-    let document = make(move |_| {
+    let document = make(move |request: Request| {
         let desk = Arc::clone(&writer);
         async move {
-            let document = desk.papers().await.document.clone();
+            let document = desk.papers(&request).await.document.clone();
             Response::builder()
                 .header(CONTENT_TYPE, "application/json")
                 .header(CACHE_CONTROL, "no-cache")
                 .body(document)
         }
     });
-    let page = make(move |_| {
+    let page = make(move |request: Request| {
         let desk = Arc::clone(&desk);
         async move {
-            let page = desk.papers().await.page.clone();
+            let page = desk.papers(&request).await.page.clone();
             Response::builder()
                 .header(CONTENT_TYPE, "text/html; charset=utf-8")
                 .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
@@ -170,8 +178,6 @@ fn page_html(document: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]
@@ -222,7 +228,7 @@ mod tests {
             let content = operation["requestBody"]["content"].as_object();
             assert!(content.is_none_or(|content| content.len() == 1), "{method} {path}");
             let failures =
-                operation["responses"].as_object().unwrap().iter().filter(|(status, _)| **status >= "400".into());
+                operation["responses"].as_object().unwrap().iter().filter(|(status, _)| status.as_str() >= "400");
             for (status, failure) in failures.filter(|_| path.starts_with("/v1/")) {
                 let kinds: Vec<&String> = failure["content"].as_object().unwrap().keys().collect();
                 assert_eq!(kinds, ["application/problem+json"], "{method} {path} {status}");

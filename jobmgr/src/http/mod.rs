@@ -17,6 +17,10 @@ use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
 mod abouts;
+/// What the OpenAPI document says about who may.
+mod asked;
+/// Who did what.
+mod audit;
 /// Bodies of requests, read up to a limit.
 mod body;
 /// Who asks, and what they may.
@@ -31,6 +35,8 @@ mod content;
 mod docs;
 /// What every request passes: request id, `Host`, routing, text for what has no route.
 mod front;
+/// Who calls, by the token of a request.
+mod gate;
 /// The greeting and the health check.
 mod home;
 /// Under which names this server may be called, and from which pages.
@@ -41,10 +47,16 @@ mod output;
 mod pace;
 /// Query strings and urlencoded forms, byte for byte.
 mod query;
+/// How many jobs of a user may wait.
+mod queues;
 /// `Range`, `If-Range` and `If-None-Match`.
 mod range;
+/// The answers to those who may not.
+mod refusal;
 /// From a path and a method to what answers.
 mod routes;
+/// Which scope each route needs.
+mod scopes;
 /// The accept loop, and a connection from its start to its end.
 mod server;
 /// Addresses that nobody but us can make, and that expire.
@@ -57,6 +69,11 @@ mod upload;
 mod v1;
 
 pub use abouts::Abouts;
+pub use audit::Audit;
+pub use caller::Caller;
+pub use gate::Gate;
+pub use queues::Queues;
+pub use scopes::{Need, ROUTES};
 pub use docs::{openapi, openapi_with};
 
 /// What the API answers from; cheap to clone.
@@ -72,6 +89,12 @@ pub struct Api {
     pub secrets: Secrets,
     /// `[Server]`
     pub config: Arc<config::Server>,
+    /// Who calls.
+    pub gate: Arc<Gate>,
+    /// Who did what.
+    pub audit: Audit,
+    /// How many jobs of each user wait.
+    pub queues: Arc<Queues>,
 }
 
 /// Serves the API on `listener` until `shutdown`; then accepts nothing more, finishes the requests in flight (for at
@@ -81,6 +104,9 @@ pub struct Api {
 /// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
+    let audit = api.audit.clone();
     let front = front::Front::new(Arc::new(api), shutdown.clone());
-    server::run(listener, Arc::new(front), limit, shutdown).await
+    let served = server::run(listener, Arc::new(front), limit, shutdown).await;
+    audit.flush().await;
+    served
 }

@@ -91,6 +91,13 @@ impl Keeper {
         }
     }
 
+    /// Removes what has been in the audit log for long enough.
+    async fn shorten_audit(&self) -> Result<(), StoreError> {
+        let Some(age) = self.config.keep_audit else { return Ok(()) };
+        while self.store.drop_audit(age).await? > 0 {}
+        Ok(())
+    }
+
     /// Removes all that has been kept for long enough, and tells of each; on a dry run only tells.
     pub async fn pass(&self, dry_run: bool, tell: Tell<'_>) -> Totals {
         let mut pass = Pass { keeper: self, dry_run, tell, totals: Totals::default() };
@@ -99,6 +106,9 @@ impl Keeper {
             pass.totals.troubles.push(error.to_string());
         }
         if let Err(error) = pass.walk().await {
+            pass.totals.troubles.push(error.to_string());
+        }
+        if !dry_run && let Err(error) = self.shorten_audit().await {
             pass.totals.troubles.push(error.to_string());
         }
         pass.totals

@@ -8,7 +8,7 @@ use super::dialect::{ROWS, Text};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Held, Renewal, chunks, dispatch, keep, logs, millis, submit, sweep, workers};
+use super::{Held, Renewal, audit, chunks, dispatch, keep, logs, millis, submit, sweep, tokens, workers};
 use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -65,6 +65,8 @@ pub(super) async fn apply(
         Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
         Op::Keep(write) => done.moved = keep::apply(connection, statements, write).await?,
+        Op::Token(write) => tokens::apply(connection, statements, write, done).await?,
+        Op::Audit(write) => done.moved = audit::apply(connection, statements, write).await?,
     }
     Ok(())
 }

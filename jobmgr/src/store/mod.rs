@@ -7,6 +7,8 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// Who did what.
+mod audit;
 /// A whole copy of a SQLite database.
 mod backup;
 /// What running jobs write, while they run.
@@ -45,6 +47,8 @@ mod statements;
 mod submit;
 /// Jobs that are taken from a holder that died, and jobs that wait for what never comes.
 mod sweep;
+/// Who may call.
+mod tokens;
 /// Hints that there is something to do.
 mod wake;
 /// The processes that serve this database.
@@ -196,6 +200,22 @@ impl Store {
     /// When the database fails.
     pub async fn chunk(&self, chunk: Chunk) -> Result<bool, StoreError> {
         self.shared.writer.write(Op::Chunk(chunk)).await.map(|done| done.moved > 0)
+    }
+
+    /// Whose a job is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owner(&self, id: JobId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::owner(connection, statements, id))).await
+    }
+
+    /// How many jobs of a user are queued; of more than `most` only that they are more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn queued_of(&self, user_id: i64, most: u64) -> Result<u64, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::queued_of(connection, statements, user_id, most))).await
     }
 
     /// One artifact.

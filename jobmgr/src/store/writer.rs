@@ -15,7 +15,8 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, events, keep, script, submit, workers};
+use super::{Renewal, StoreError, Submitted, Swept, attempts, audit, events, keep, script, submit, tokens, workers};
+use crate::auth::Token;
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
@@ -87,6 +88,8 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Token(tokens::Write),
+    Audit(audit::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -101,6 +104,7 @@ impl Op {
                 | Op::Claim { .. }
                 | Op::Chunk(_)
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
+                | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
     }
 
@@ -131,6 +135,8 @@ pub(super) struct Done {
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
     pub(super) ended: Vec<JobId>,
+    /// A token that was made.
+    pub(super) token: Option<Token>,
 }
 
 struct Request {

@@ -56,7 +56,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ("JOBMGR_SERVER__LISTEN", "", &["JOBMGR_SERVER__LISTEN", "empty", "unset it"][..]),
         ("JOBMGR_SERVER__LISTEN", "127.0.0.1:70000", &["JOBMGR_SERVER__LISTEN", "'70000'", "65535"]),
         ("JOBMGR_SERVER__LISTEN", "here", &["JOBMGR_SERVER__LISTEN", "'here' has no port", "127.0.0.1:9845"]),
-        ("JOBMGR_SERVER__LISTEN", "[::]:0", &["JOBMGR_SERVER__LISTEN", "no authentication", "Auth = \"none\""]),
+        ("JOBMGR_SERVER__LISTEN", "[::]:0", &["JOBMGR_SERVER__LISTEN", "Auth = \"token\"", "Auth = \"none\""]),
         ("JOBMGR_WORKER__CONCURRENCY", "two", &["JOBMGR_WORKER__CONCURRENCY", "'two'", "a whole number"]),
         ("JOBMGR_WORKER__CONCURENCY", "2", &["JOBMGR_WORKER__CONCURENCY", "Concurrency"]),
         ("JOBMGR_WORKR__LEASE", "2s", &["JOBMGR_WORKR__LEASE", "Worker"]),

@@ -7,7 +7,7 @@ const ROOMS: [(&str, &[&str]); 4] =
     [("sqlx", &["store"]), ("poem", &["http"]), ("object_store", &["blobs"]), ("libloading", &["runner"])];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 9] = [
+const STRANGERS: [(&str, &[&str]); 10] = [
     ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
     ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
     ("worker", &["crate::keep", "crate::http", "crate::cli"]),
@@ -19,6 +19,7 @@ const STRANGERS: [(&str, &[&str]); 9] = [
         &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"],
     ),
     ("wrap", &["crate::"]),
+    ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

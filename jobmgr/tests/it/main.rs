@@ -20,6 +20,7 @@ mod plugin_tools;
 mod printing;
 mod store;
 mod support;
+mod tokens;
 
 // Database servers, which run on Linux.
 #[cfg(target_os = "linux")]

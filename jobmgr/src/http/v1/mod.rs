@@ -12,6 +12,8 @@ mod jobs;
 mod jobspecs;
 /// Bodies that are JSON.
 mod json;
+/// Who asks.
+mod me;
 /// What is in a path or a query, and what is wrong with it.
 mod parameter;
 /// Why a request was not served.
@@ -20,10 +22,10 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
-/// Times as text.
-mod time;
 /// A time as answers have it.
 mod timestamp;
+/// Who may call.
+mod tokens;
 /// What may be in a query.
 mod values;
 /// Who serves this database.
@@ -31,9 +33,14 @@ mod workers;
 /// All artifacts of a job in one file.
 mod zip;
 
+use crate::domain::time;
+
 pub use artifacts::Artifacts;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
+pub use me::Me;
+pub use problem::{Code, Problem, ProblemJson};
 pub use stats::Stats;
+pub use tokens::Tokens;
 pub use workers::Workers;
 pub use zip::Zip;

@@ -6,7 +6,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::super::Api;
+use super::super::super::{Api, Caller, queues};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
 use super::super::failed::Failed;
@@ -16,6 +16,7 @@ use super::super::submission::Draft;
 use super::request::JsonBody;
 use super::submit::{OfSubmission, SubmitJob};
 use crate::domain::job::JobId;
+use crate::domain::submission::NewJob;
 
 /// The largest body in bytes.
 const MAX: u64 = 16 << 20;
@@ -34,7 +35,11 @@ impl Batch {
     ///
     /// Queues up to 1,000 jobs at once: all of them, or none.
     #[oai(path = "/v1/jobs/batch", method = "post", operation_id = "submitBatch", tag = "Tag::Jobs")]
-    async fn submit(&self, body: JsonBody<SubmitBatch, MAX>) -> Result<BatchAnswer, Failed<OfSubmission>> {
+    async fn submit(
+        &self,
+        caller: Caller,
+        body: JsonBody<SubmitBatch, MAX>,
+    ) -> Result<BatchAnswer, Failed<OfSubmission>> {
         let (mut object, _) = body.0?;
         let list = match object.take("jobs") {
             Some(Value::Array(list)) if (1..=MOST).contains(&list.len()) => list,
@@ -53,14 +58,16 @@ impl Batch {
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
             match draft.job(&self.api).await {
-                Ok(job) => jobs.push(job),
+                Ok(job) => jobs.push(NewJob { user_id: caller.user_id, ..job }),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
         }
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
+        queues::check(&self.api, &caller, jobs.len()).await?;
         let ids = self.api.store.submit_all(jobs).await.map_err(|error| Problem::failed(&error))?;
+        self.api.audit.submitted(&caller, &ids);
         Ok(BatchAnswer::Queued(Compact(Queued { ids })))
     }
 }

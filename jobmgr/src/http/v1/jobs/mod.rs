@@ -26,5 +26,6 @@ pub use batch::Batch;
 pub use cancel::Cancel;
 pub use collection::Collection;
 pub use logs::Logs;
-pub use look::Jobs;
+pub use look::{Jobs, must_see};
+pub use request::JsonBody;
 pub use run::Run;

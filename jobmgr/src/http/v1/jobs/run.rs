@@ -9,7 +9,7 @@ use poem_openapi::types::Any;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
+use super::super::super::{Api, Caller};
 use super::super::super::docs::Tag;
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
@@ -38,6 +38,7 @@ impl Run {
     #[oai(path = "/v1/run/:jobspec", method = "post", operation_id = "runJobspec", tag = "Tag::Jobs")]
     async fn run(
         &self,
+        caller: Caller,
         /// The name of the jobspec.
         jobspec: Path<String>,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
@@ -66,6 +67,6 @@ impl Run {
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
         let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, ..NewJob::default() };
-        Ok(submit(&self.api, job, key, wait, &self.closing).await?)
+        Ok(submit(&self.api, &caller, job, key, wait, &self.closing).await?)
     }
 }

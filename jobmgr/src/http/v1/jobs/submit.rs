@@ -7,7 +7,7 @@ use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
+use super::super::super::{Api, Caller, queues};
 use super::super::super::classic::Compact;
 use super::super::failed::Causes;
 use super::super::job::JobInfo;
@@ -42,12 +42,15 @@ impl Causes for OfSubmission {
 /// Queues a job and answers.
 pub async fn submit(
     api: &Api,
+    caller: &Caller,
     job: NewJob,
     key: Option<Key>,
     wait: Option<Wait>,
     closing: &CancellationToken,
 ) -> Result<Created, Problem> {
     let failed = |error| Problem::failed(&error);
+    let job = NewJob { user_id: caller.user_id, ..job };
+    queues::check(api, caller, 1).await?;
     let (id, new) = match key {
         None => (api.store.submit(job).await.map_err(failed)?, true),
         Some(key) => match api.store.submit_once(job, key).await.map_err(failed)? {
@@ -56,17 +59,20 @@ pub async fn submit(
             Submitted::Otherwise(id) => return Err(Problem::other_submission(id)),
         },
     };
+    if new {
+        api.audit.submitted(caller, &[id]);
+    }
     if let Some(Wait(patience)) = wait {
         wait::for_end(&api.store, id, patience, closing).await.map_err(failed)?;
     }
-    let job = shown(api, id).await?;
+    let job = shown(api, caller, id).await?;
     Ok(if new { Created::New(Compact(job), format!("/v1/jobs/{id}")) } else { Created::Before(Compact(job)) })
 }
 
-/// A job with what it left.
-pub async fn shown(api: &Api, id: JobId) -> Result<JobInfo, Problem> {
+/// A job with what it left, if the caller may see it.
+pub async fn shown(api: &Api, caller: &Caller, id: JobId) -> Result<JobInfo, Problem> {
     let job: Option<Job> = api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-    let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+    let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
     JobInfo::whole(job, &api.blobs).await.map_err(|error| {
         tracing::error!(job = id, %error, "can't read a job's output");
         Problem::unavailable()

@@ -6,6 +6,7 @@ mod keep;
 mod moves;
 mod several;
 mod submissions;
+mod tokens;
 
 pub use elsewhere::nobody_comes;
 
@@ -89,6 +90,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     elsewhere::all(&fresh).await;
     submissions::all(&fresh).await;
     events::all(&fresh).await;
+    tokens::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {
