@@ -26,11 +26,43 @@ mod typescript;
 /// Jobs wait for nobody here.
 const CONFIG: &str = "[Worker]\nConcurrency = 4\n";
 
-/// Both documents: that of the program, and that which a server with the samples gives out.
-fn documents(home: &Home, server: &Server) -> [(&'static str, PathBuf); 2] {
-    let served = home.path("served.json");
-    fs::write(&served, server.client().get("/openapi.json").body).unwrap();
-    [("committed", Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi/openapi.json")), ("served", served)]
+/// A server with the samples that asks nobody who they are, and one that asks for a token.
+struct Servers {
+    home: Home,
+    open: Server,
+    _guarded_home: Home,
+    guarded: Server,
+    token: String,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let (home, guarded_home) = (Home::with_samples(CONFIG), Home::with_samples(&format!("{CONFIG}{GUARDED}")));
+        let token = token_of(&guarded_home, "read,submit,admin");
+        let (open, guarded) = (home.serve(), guarded_home.serve());
+        Self { home, open, _guarded_home: guarded_home, guarded, token }
+    }
+
+    /// Both documents: that of the program, and that which a server with the samples gives out.
+    fn documents(&self) -> [(&'static str, PathBuf); 2] {
+        let served = self.home.path("served.json");
+        fs::write(&served, self.open.client().get("/openapi.json").body).unwrap();
+        [("committed", Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi/openapi.json")), ("served", served)]
+    }
+
+    /// What a caller is told of each: where it is, and the token.
+    fn arguments(&self) -> [Vec<String>; 2] {
+        [vec![address(&self.open)], vec![address(&self.guarded), self.token.clone()]]
+    }
+}
+
+/// Callers have a token.
+const GUARDED: &str = "[Server]\nAuth = \"token\"\n";
+
+/// A new token with these scopes.
+fn token_of(home: &Home, scopes: &str) -> String {
+    let mut create = home.jobmgr(&["token", "create", "caller", "--scopes", scopes]);
+    run(&mut create).trim().to_owned()
 }
 
 /// A folder with what is in `tests/clients/NAME`.
@@ -58,7 +90,7 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-/// What a generated client is told: where the server is.
+/// Where a server is.
 fn address(server: &Server) -> String {
     format!("http://{}", server.address)
 }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{CONFIG, address, copy, documents, run, sources};
+use super::{Servers, copy, run, sources};
 use crate::support::programs;
-use crate::support::server::Home;
 
 /// The folder of the programs of `requirements.txt`, installed once per machine.
 pub fn tools() -> Result<PathBuf, String> {
@@ -16,17 +15,18 @@ pub fn tools() -> Result<PathBuf, String> {
 #[test]
 fn a_client_for_python_does_all_that_callers_do() {
     let Some(tools) = programs::or_skip("openapi-python-client", tools()) else { return };
-    let home = Home::with_samples(CONFIG);
-    let server = home.serve();
-    for (name, document) in documents(&home, &server) {
-        let folder = copy(&home, "python", name);
+    let servers = Servers::start();
+    for (name, document) in servers.documents() {
+        let folder = copy(&servers.home, "python", name);
         let mut generator = Command::new(tools.join("openapi-python-client"));
         generator.args(["generate", "--meta", "none", "--fail-on-warning", "--config", "generator.yml"]);
         run(generator.args(["--output-path", "jobmgr_client", "--path"]).arg(document).current_dir(&folder));
         let programs: &[&str] = if name == "served" { &["walk.py", "typed.py"] } else { &["walk.py"] };
         run(Command::new(tools.join("mypy")).arg("--strict").args(programs).current_dir(&folder));
-        for program in programs {
-            run(Command::new(tools.join("python")).arg(program).arg(address(&server)).current_dir(&folder));
+        for arguments in servers.arguments() {
+            for program in programs {
+                run(Command::new(tools.join("python")).arg(program).args(&arguments).current_dir(&folder));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{CONFIG, address, run, sources};
+use super::{CONFIG, GUARDED, address, run, sources, token_of};
 use crate::support::programs;
 use crate::support::server::{Home, Server};
 
@@ -29,16 +29,36 @@ fn attack(tool: &Path, examples: &str, server: &Server, operations: &[&str], hom
     run(&mut command);
 }
 
-#[test]
-fn every_answer_is_one_of_which_the_document_tells() {
+/// All operations, as somebody with this token or without one.
+fn attack_as(token: Option<&str>, config: &str, spared: &[&str]) {
     let Some((tool, examples)) = tool() else { return };
-    let home = Home::with_samples(CONFIG);
+    let home = Home::with_samples(config);
     // It counts down from any number there is.
     let countdown = home.path("jobspecs/countdown.toml");
     let text = std::fs::read_to_string(&countdown).unwrap();
     std::fs::write(countdown, text.replace("Timeout = \"10m\"", "Timeout = \"1s\"")).unwrap();
+    let token = token.map(|scopes| token_of(&home, scopes));
     let server = home.serve();
-    attack(&tool, examples, &server, &["--exclude-operation-id", LAST], &home);
-    attack(&tool, examples, &server, &["--include-operation-id", LAST], &home);
+    let header = token.map(|token| format!("Authorization: Bearer {token}"));
+    let header: Vec<&str> = header.iter().flat_map(|header| ["--header", header.as_str()]).collect();
+    let spared = spared.iter().chain(&[LAST]).flat_map(|id| ["--exclude-operation-id", id]);
+    attack(&tool, examples, &server, &[&header[..], &spared.collect::<Vec<_>>()].concat(), &home);
+    attack(&tool, examples, &server, &[&header[..], &["--include-operation-id", LAST]].concat(), &home);
     assert!(!home.log().contains("panicked"), "a handler panicked");
+}
+
+#[test]
+fn every_answer_is_one_of_which_the_document_tells() {
+    attack_as(None, CONFIG, &[]);
+}
+
+#[test]
+fn every_answer_to_a_token_is_one_of_which_the_document_tells() {
+    // It would revoke its own.
+    attack_as(Some("read,submit,admin"), &format!("{CONFIG}{GUARDED}"), &["revokeToken"]);
+}
+
+#[test]
+fn every_answer_to_a_token_that_may_little_is_one_of_which_the_document_tells() {
+    attack_as(Some("submit"), &format!("{CONFIG}{GUARDED}"), &[]);
 }

@@ -5,9 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{CONFIG, address, copy, documents, node, run, sources};
+use super::{Servers, copy, node, run, sources};
 use crate::support::programs::{self, cached};
-use crate::support::server::Home;
 
 /// The packages of `package-lock.json`, installed once per machine.
 pub fn packages() -> Result<PathBuf, String> {
@@ -38,17 +37,18 @@ pub fn compile(folder: &Path, document: &Path, packages: &Path) {
 #[test]
 fn a_client_for_typescript_does_all_that_callers_do() {
     let Some(packages) = node().and_then(|()| programs::or_skip("openapi-typescript", packages())) else { return };
-    let home = Home::with_samples(CONFIG);
-    let server = home.serve();
-    for (name, document) in documents(&home, &server) {
-        let folder = copy(&home, "typescript", name);
+    let servers = Servers::start();
+    for (name, document) in servers.documents() {
+        let folder = copy(&servers.home, "typescript", name);
         if name == "committed" {
             fs::remove_file(folder.join("typed.ts")).unwrap();
         }
         compile(&folder, &document, &packages);
-        run(Command::new("node").arg("out/walk.js").arg(address(&server)).current_dir(&folder));
-        if name == "served" {
-            run(Command::new("node").arg("out/typed.js").arg(address(&server)).current_dir(&folder));
+        let programs: &[&str] = if name == "served" { &["out/walk.js", "out/typed.js"] } else { &["out/walk.js"] };
+        for arguments in servers.arguments() {
+            for program in programs {
+                run(Command::new("node").arg(program).args(&arguments).current_dir(&folder));
+            }
         }
     }
 }
