@@ -60,20 +60,32 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     greet(address, &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
-    let why = stops.next().await;
-    // The API answers while the jobs finish, so that who waits for one learns its end.
-    match behind {
-        Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
-        Behind::Nobody(presence) => {
-            info!("{why}: ends");
-            presence.end().await;
+    let ended = tokio::select! {
+        why = stops.next() => {
+            // The API answers while the jobs finish, so that who waits for one learns its end.
+            match behind {
+                Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
+                Behind::Nobody(presence) => {
+                    info!("{why}: ends");
+                    presence.end().await;
+                }
+            }
+            Ok(())
         }
-    }
+        wrong = behind.misplaced() => {
+            match behind {
+                Behind::Worker(worker) => service::give_up(*worker).await,
+                Behind::Nobody(presence) => presence.end().await,
+            }
+            Err(wrong)
+        }
+    };
     keeping.abort();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
     database.close().await;
-    served.map_err(|error| format!("the HTTP server failed: {error}"))
+    served.map_err(|error| format!("the HTTP server failed: {error}"))?;
+    ended
 }
 
 /// What is behind the API in this process.
@@ -92,6 +104,14 @@ impl Behind {
         let who = Who::server(parts.store.installation(), parts.config.name.clone());
         let presence = Presence::new(parts.store, parts.blobs, None, who, parts.config.lease);
         Ok(Behind::Nobody(presence.announce().await?))
+    }
+
+    /// Waits until the store turns out to be the wrong one; gives what is wrong.
+    async fn misplaced(&self) -> String {
+        match self {
+            Behind::Worker(worker) => worker.misplaced().await,
+            Behind::Nobody(presence) => presence.misplaced().await,
+        }
     }
 }
 
