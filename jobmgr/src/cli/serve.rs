@@ -74,15 +74,26 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     first_token(&config, &database).await?;
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
-    let why = stops.next().await;
-    // The API answers while the jobs finish, so that who waits for one learns its end.
-    match behind {
-        Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
-        Behind::Nobody(presence) => {
-            info!("{why}: ends");
-            presence.end().await;
+    let ended = tokio::select! {
+        why = stops.next() => {
+            // The API answers while the jobs finish, so that who waits for one learns its end.
+            match behind {
+                Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
+                Behind::Nobody(presence) => {
+                    info!("{why}: ends");
+                    presence.end().await;
+                }
+            }
+            Ok(())
         }
-    }
+        wrong = behind.misplaced() => {
+            match behind {
+                Behind::Worker(worker) => service::give_up(*worker).await,
+                Behind::Nobody(presence) => presence.end().await,
+            }
+            Err(wrong)
+        }
+    };
     keeping.abort();
     silent.cancel();
     closing.cancel();
@@ -90,7 +101,8 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // Messages that are on their way have a moment; the others are sent by whoever serves next.
     drop(telling.await);
     database.close().await;
-    served.map_err(|error| format!("the HTTP server failed: {error}"))
+    served.map_err(|error| format!("the HTTP server failed: {error}"))?;
+    ended
 }
 
 /// What is behind the API in this process.
@@ -109,6 +121,14 @@ impl Behind {
         let who = Who::server(parts.store.installation(), parts.config.name.clone());
         let presence = Presence::new(parts.store, parts.blobs, None, who, parts.config.lease);
         Ok(Behind::Nobody(presence.announce().await?))
+    }
+
+    /// Waits until the store turns out to be the wrong one; gives what is wrong.
+    async fn misplaced(&self) -> String {
+        match self {
+            Behind::Worker(worker) => worker.misplaced().await,
+            Behind::Nobody(presence) => presence.misplaced().await,
+        }
     }
 }
 
