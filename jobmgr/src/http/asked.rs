@@ -15,22 +15,24 @@ pub fn add(document: &mut Value) {
         "scheme": "bearer",
         "description": "A token: `jm_...`, as `jobmgr token create` prints it.",
     });
+    // For all of them at once: of an operation that has its own, generators for Python make one that can't do without a
+    // token, which it can where a server needs none.
+    document["security"] = json!([{ SCHEME: [] }, {}]);
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for (path, item) in paths {
         let Some(methods) = item.as_object_mut() else { continue };
         for (method, operation) in methods {
             let method = method.to_uppercase().parse().ok();
             let need = method.and_then(|method| scopes::need(&method, path));
-            if let Some(need) = need.filter(|need| need.needs_caller()) {
-                describe(operation, path, need);
+            match need.map(|(_, need)| need).filter(|need| need.needs_caller()) {
+                Some(need) => describe(operation, path, need),
+                None => operation["security"] = json!([]),
             }
         }
     }
 }
 
 fn describe(operation: &mut Value, path: &str, need: Need) {
-    // Where a server needs none, it can be left out.
-    operation["security"] = json!([{ SCHEME: [] }, {}]);
     let description = operation["description"].as_str().unwrap_or_default();
     operation["description"] = json!(format!("{description}\n\nNeeds {}.", need.in_words()));
     let Some(responses) = operation["responses"].as_object_mut() else { return };
@@ -82,7 +84,7 @@ mod tests {
         let operation = |path: &str, method: &str| &document["paths"][path][method];
         for (path, method) in [("/v1/jobs", "post"), ("/jobs/get", "get"), ("/v1/jobspecs", "get")] {
             let operation = operation(path, method);
-            assert_eq!(operation["security"], json!([{ "bearer": [] }, {}]), "{path}");
+            assert!(operation["security"].is_null(), "{path}");
             for status in ["401", "403", "429", "503"] {
                 assert!(operation["responses"][status].is_object(), "{path} {status}");
             }
@@ -90,6 +92,7 @@ mod tests {
         let named = &operation("/v1/workers/{id}/drain", "post");
         assert!(named["description"].as_str().unwrap().ends_with("Needs a token with the scope `admin`."));
         let greeting = operation("/healthz", "get");
-        assert!(greeting["security"].is_null() && greeting["responses"]["401"].is_null());
+        assert!(greeting["security"] == json!([]) && greeting["responses"]["401"].is_null());
+        assert_eq!(document["security"], json!([{ "bearer": [] }, {}]));
     }
 }

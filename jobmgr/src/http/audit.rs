@@ -133,7 +133,7 @@ async fn write(store: Store, mut inbox: mpsc::Receiver<Note>, submissions: Arc<M
                 Note::Flush(written) => flushed.push(written),
             }
         }
-        if entries.is_empty() {
+        if entries.is_empty() || !flushed.is_empty() {
             let sums = std::mem::take(&mut *submissions.lock().unwrap_or_else(PoisonError::into_inner));
             entries.extend(sums.into_iter().map(|(by, sum)| in_short(by, sum)));
         }

@@ -55,8 +55,12 @@ const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 pub enum Tag {
     /// Start jobs and see how they went.
     Jobs,
+    /// Files for jobs.
+    Inputs,
     /// Fetch the files that jobs left.
     Artifacts,
+    /// Be told of what becomes of jobs.
+    Webhooks,
     /// The server itself.
     Server,
 }
@@ -89,12 +93,26 @@ pub fn openapi() -> String {
 
 /// The same with an operation for each of these jobspecs.
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::without_forms(&mut document);
+    format!("{document:#}\n")
+}
+
+/// The same for people: with forms, also for each jobspec with files.
+fn with_forms(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::add_forms(&mut document, jobspecs);
+    format!("{document:#}\n")
+}
+
+fn whole() -> Value {
     // We have just written it, so it can be read.
     let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
     closed::close(&mut document);
     asked::add(&mut document);
-    typed::add(&mut document, jobspecs);
-    format!("{document:#}\n")
+    document
 }
 
 /// The document and the page for the jobspecs that there are.
@@ -107,7 +125,7 @@ struct Papers {
 impl Papers {
     fn new(jobspecs: BTreeMap<String, About>) -> Self {
         let document = openapi_with(&jobspecs);
-        let page = page_html(&document).into();
+        let page = page_html(&with_forms(&jobspecs)).into();
         Self { jobspecs, document: document.into(), page }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
@@ -71,10 +72,10 @@ mod v1;
 pub use abouts::Abouts;
 pub use audit::Audit;
 pub use caller::Caller;
+pub use docs::{openapi, openapi_with};
 pub use gate::Gate;
 pub use queues::Queues;
 pub use scopes::{Need, ROUTES};
-pub use docs::{openapi, openapi_with};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]
@@ -87,6 +88,8 @@ pub struct Api {
     pub abouts: Abouts,
     /// Seals what nobody may read.
     pub secrets: Secrets,
+    /// Where webhooks may lead.
+    pub targets: Arc<Targets>,
     /// `[Server]`
     pub config: Arc<config::Server>,
     /// Who calls.

@@ -15,7 +15,8 @@ use super::home::Home;
 use super::refusal::Refusal;
 use super::scopes::{self, Need};
 use super::v1::{
-    Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens, Workers, Zip,
+    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Inputs, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens,
+    Upload, Webhook, Webhooks, Workers, Zip,
 };
 use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 
@@ -23,6 +24,8 @@ use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
+    (Inputs, Upload),
+    (Webhooks, Webhook, Deliveries),
     (Jobspecs, Workers, Stats, Me, Tokens),
 );
 
@@ -46,11 +49,13 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Run { api: api.clone(), closing: closing.clone() },
         Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
-        Logs { api: api.clone(), closing },
+        Logs { api: api.clone(), closing: closing.clone() },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
+    let webhooks = (Webhooks { api: api.clone() }, Webhook { api: api.clone() }, Deliveries { api: api.clone() });
     let server = (
         Jobspecs { api: api.clone() },
         Workers { api: api.clone() },
@@ -58,7 +63,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Me { api: api.clone() },
         Tokens { api },
     );
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, files, webhooks, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| {
         let resource = Resource::new(&path, methods, guard.clone());
@@ -76,15 +81,13 @@ struct Guard {
 /// What answers a method of a path.
 struct Served {
     method: Method,
-    /// `None`: nobody has said who may, so nobody may.
-    need: Option<Need>,
+    /// Its path as the document writes it, and who may; `None`: nobody has said, so nobody may.
+    need: Option<(&'static str, Need)>,
     endpoint: BoxEndpoint<'static>,
 }
 
 /// What answers under one path. Who may is decided here, by the route and never by the path as it was sent.
 struct Resource {
-    /// As the document writes it.
-    path: String,
     methods: Vec<Served>,
     allow: HeaderValue,
     guard: Guard,
@@ -99,7 +102,7 @@ impl Resource {
         names.sort_unstable();
         let allow = HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let served = |(method, endpoint)| Served { need: scopes::need(&method, path), method, endpoint };
-        Self { path: scopes::in_braces(path), methods: methods.into_iter().map(served).collect(), allow, guard }
+        Self { methods: methods.into_iter().map(served).collect(), allow, guard }
     }
 
     fn of(&self, method: &Method) -> Option<&Served> {
@@ -115,14 +118,14 @@ impl Resource {
     }
 
     /// Notes that somebody who is known tried what they may not. Who shows no token could fill the audit log at will.
-    fn note(&self, request: &Request, need: Need, refusal: Refusal, caller: Option<Caller>) {
+    fn note(&self, request: &Request, (path, need): (&str, Need), refusal: Refusal, caller: Option<Caller>) {
         let changes = need == Need::Admin || !matches!(*request.method(), Method::GET | Method::HEAD);
         match caller.filter(|_| changes && matches!(refusal, Refusal::Forbidden(_))) {
             Some(caller) => {
-                let action = format!("{} {}", request.method(), self.path);
+                let action = format!("{} {path}", request.method());
                 self.guard.audit.refused(&caller, &action, request.uri().path(), refusal.as_str());
             }
-            None => tracing::debug!(method = %request.method(), path = self.path, why = refusal.as_str(), "refused"),
+            None => tracing::debug!(method = %request.method(), path, why = refusal.as_str(), "refused"),
         }
     }
 
@@ -140,16 +143,16 @@ impl Endpoint for Resource {
 
     async fn call(&self, mut request: Request) -> Result<Response> {
         let Some(served) = self.serving(request.method()) else { return Ok(self.not_allowed()) };
-        let Some(need) = served.need else {
-            tracing::error!(method = %served.method, path = self.path, "nobody has said who may call this");
-            return Ok(Refusal::Forbidden("nothing that anybody has").answer(&self.path));
+        let Some((path, need)) = served.need else {
+            tracing::error!(method = %served.method, path = request.uri().path(), "nobody has said who may call this");
+            return Ok(Refusal::Forbidden("what nobody has").answer(request.uri().path()));
         };
         match self.guard.gate.pass(&request, need).await {
             Ok(None) => {}
             Ok(Some(caller)) => request.set_data(caller),
             Err((refusal, caller)) => {
-                self.note(&request, need, refusal, caller);
-                return Ok(refusal.answer(&self.path));
+                self.note(&request, (path, need), refusal, caller);
+                return Ok(refusal.answer(path));
             }
         }
         served.endpoint.call(request).await

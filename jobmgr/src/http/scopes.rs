@@ -69,6 +69,12 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v1/jobs", Need::Submit),
     ("POST", "/v1/jobs/batch", Need::Submit),
     ("POST", "/v1/run/{jobspec}", Need::Submit),
+    ("POST", "/v1/jobs/upload", Need::Submit),
+    ("POST", "/v1/run/{jobspec}/upload", Need::Submit),
+    // Input files.
+    ("POST", "/v1/inputs", Need::Submit),
+    ("GET", "/v1/inputs/{id}", Need::Any),
+    ("DELETE", "/v1/inputs/{id}", Need::Submit),
     ("GET", "/v1/jobs/{id}", Need::Any),
     ("DELETE", "/v1/jobs/{id}", Need::Admin),
     ("POST", "/v1/jobs/{id}/cancel", Need::Submit),
@@ -78,9 +84,20 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/jobs/{id}/artifacts", Need::Any),
     ("GET", "/v1/jobs/{id}/artifacts.zip", Need::Any),
     ("GET", "/v1/artifacts/{id}/content", Need::Any),
+    ("GET", "/v1/jobs/{id}/deliveries", Need::Any),
     ("GET", "/v1/jobspecs", Need::Any),
     ("GET", "/v1/jobspecs/{name}", Need::Any),
     ("GET", "/v1/stats", Need::Any),
+    // Who is told of what becomes of jobs.
+    ("GET", "/v1/webhooks", Need::Admin),
+    ("POST", "/v1/webhooks", Need::Admin),
+    ("GET", "/v1/webhooks/{id}", Need::Admin),
+    ("PATCH", "/v1/webhooks/{id}", Need::Admin),
+    ("DELETE", "/v1/webhooks/{id}", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/rotate", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/test", Need::Admin),
+    ("GET", "/v1/webhooks/{id}/deliveries", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery}/redeliver", Need::Admin),
     // The server.
     ("GET", "/v1/workers", Need::Read),
     ("POST", "/v1/workers/{id}/drain", Need::Admin),
@@ -90,17 +107,19 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/v1/tokens/{id}", Need::Admin),
 ];
 
-/// What a route needs; `None`: it has no line, and is closed.
-pub fn need(method: &Method, path: &str) -> Option<Need> {
-    let path = in_braces(path);
-    let line = ROUTES.iter().find(|(known, template, _)| *known == method.as_str() && *template == path);
-    line.map(|(_, _, need)| *need)
+/// What a route needs, and its path as the table has it; `None`: it has no line, and is closed.
+pub fn need(method: &Method, path: &str) -> Option<(&'static str, Need)> {
+    let line = ROUTES.iter().find(|(known, template, _)| *known == method.as_str() && are_alike(template, path));
+    line.map(|(_, template, need)| (*template, *need))
 }
 
-/// `/v1/jobs/:id` as `/v1/jobs/{id}`.
-pub fn in_braces(path: &str) -> String {
-    let part = |part: &str| part.strip_prefix(':').map_or_else(|| part.to_owned(), |name| format!("{{{name}}}"));
-    path.split('/').map(part).collect::<Vec<_>>().join("/")
+/// Whether two paths are the same but for the names of their parameters: in the table of routes they have others
+/// (`/v1/jobs/:param0`) than in the document (`/v1/jobs/{id}`).
+fn are_alike(one: &str, other: &str) -> bool {
+    let is_parameter = |part: &str| part.starts_with(':') || part.starts_with('{') && part.ends_with('}');
+    let (ones, others) = (one.split('/'), other.split('/'));
+    ones.clone().count() == others.clone().count()
+        && ones.zip(others).all(|(one, other)| one == other || is_parameter(one) && is_parameter(other))
 }
 
 #[cfg(test)]
@@ -111,8 +130,10 @@ mod tests {
 
     #[test]
     fn a_route_without_a_line_is_closed() {
-        assert_eq!(need(&Method::GET, "/v1/jobs/:id"), Some(Need::Any));
-        assert_eq!(need(&Method::GET, "/v1/jobs/{id}"), Some(Need::Any));
+        for path in ["/v1/jobs/:param0", "/v1/jobs/{id}"] {
+            assert_eq!(need(&Method::GET, path), Some(("/v1/jobs/{id}", Need::Any)), "{path}");
+        }
+        assert_eq!(need(&Method::POST, "/v1/jobs/batch"), Some(("/v1/jobs/batch", Need::Submit)));
         for (method, path) in [(Method::PUT, "/v1/jobs/:id"), (Method::GET, "/v1/jobs/"), (Method::GET, "/v2")] {
             assert_eq!(need(&method, path), None, "{method} {path}");
         }
@@ -126,7 +147,9 @@ mod tests {
             .as_object()
             .unwrap()
             .iter()
-            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())))
+            .flat_map(|(path, item)| {
+                item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+            })
             .collect();
         let not_told = ["/docs", "/openapi.json", "/artifacts/content", "/artifacts/upload"];
         let lines = ROUTES.iter().filter(|(_, path, _)| !not_told.contains(path));

@@ -9,9 +9,9 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::RETRY_AFTER_SECONDS;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::parameter::{Optional, Path};
 use super::super::problem::{Code, Problem, ProblemJson};
 use super::look::must_see;
@@ -45,7 +45,6 @@ impl Logs {
     /// earlier attempt the end. A line `[jobmgr: N bytes left out here]` stands for what is left out. `Range` is
     /// obeyed, but with `follow`.
     #[oai(path = "/v1/jobs/:id/logs", method = "get", operation_id = "getLogs", tag = "Tag::Jobs")]
-    #[allow(clippy::too_many_arguments)]
     async fn logs(
         &self,
         caller: Caller,
