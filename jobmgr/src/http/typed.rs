@@ -99,7 +99,7 @@ fn form(any: &Value, name: &str, word: &str, about: &About) -> Value {
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.retain(|parameter| parameter["in"] != "path");
     }
-    let mut schema = about.parameters.clone();
+    let mut schema = parameters(about);
     for declared in about.declared().into_iter().filter(|declared| declared.kind == ParameterType::File) {
         let property = &mut schema["properties"][&declared.name];
         let description = property.get("description").cloned();

@@ -15,6 +15,16 @@ schemathesis.openapi.format("date-time", st.datetimes(min_value=datetime(1970, 1
 
 
 @schemathesis.hook
+def map_body(context, body):
+    """Webhooks lead to a port of this machine where nobody listens, and nowhere else."""
+    if isinstance(body, dict):
+        for holder in (body, body.get("webhook")):
+            if isinstance(holder, dict) and isinstance(holder.get("url"), str) and len(holder["url"]) <= 2048:
+                holder["url"] = "http://127.0.0.1:9/hook"
+    return body
+
+
+@schemathesis.hook
 def map_query(context, query):
     """What is followed goes on until the job ends, and some begin in years."""
     if query and "follow" in query:

@@ -45,6 +45,26 @@ fn row_102_the_page_has_this_servers_document_whatever_the_address_says_and_its_
 }
 
 #[test]
+fn a_file_is_given_to_a_job_by_the_form_of_its_jobspec() {
+    let Some(browser) = Chromium::start() else { return };
+    let home = Home::with_samples(CONFIG);
+    let server = home.serve();
+    let notes = home.path("notes.txt");
+    std::fs::write(&notes, "one two\nthree\n").unwrap();
+    browser.open(&format!("{}/docs", address(&server)));
+    let operation = "#operations-Jobs-run_word_count_with_files";
+    let within = |what: &str| format!("{operation} {what}");
+    browser.click(&within(".opblock-summary-control"));
+    browser.click(&within(".try-out__btn"));
+    browser.type_into(&within("input[type=file]"), notes.to_str().unwrap());
+    browser.click(&within(".execute"));
+    let answer = within(".live-responses-table");
+    eventually("the page shows the answer", || browser.text(&answer).contains("notes.txt: 2 lines, 3 words"));
+    browser.picture(operation, &picture(&home, "file.png"));
+    assert_content(&browser);
+}
+
+#[test]
 fn what_the_page_may_not_do_is_complained_about() {
     let Some(browser) = Chromium::start() else { return };
     let home = Home::with_samples(CONFIG);

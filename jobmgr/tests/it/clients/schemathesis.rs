@@ -8,6 +8,8 @@ use super::{CONFIG, GUARDED, address, run, sources, token_of};
 use crate::support::programs;
 use crate::support::server::{Home, Server};
 
+/// Webhooks may lead to where nobody listens.
+const HOOKS: &str = "[Webhooks]\nAllowedHosts = [\"127.0.0.1\"]\n";
 /// What asks a worker to take no more jobs, after which there is nothing more to see.
 const LAST: &str = "drainWorker";
 
@@ -32,7 +34,7 @@ fn attack(tool: &Path, examples: &str, server: &Server, operations: &[&str], hom
 /// All operations, as somebody with this token or without one.
 fn attack_as(token: Option<&str>, config: &str, spared: &[&str]) {
     let Some((tool, examples)) = tool() else { return };
-    let home = Home::with_samples(config);
+    let home = Home::with_samples(&format!("{config}{HOOKS}"));
     // It counts down from any number there is.
     let countdown = home.path("jobspecs/countdown.toml");
     let text = std::fs::read_to_string(&countdown).unwrap();

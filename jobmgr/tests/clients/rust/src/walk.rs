@@ -8,7 +8,9 @@ use super::{ByteStream, Client, Error};
 
 /// All of it.
 pub async fn all(client: &Client) {
+    who(client).await;
     submit_and_wait(client).await;
+    inputs(client).await;
     logs(client).await;
     artifacts(client).await;
     cancel(client).await;
@@ -42,6 +44,16 @@ pub async fn problem<T>(answer: Result<T, Error<ByteStream>>) -> Problem {
     }
 }
 
+async fn who(client: &Client) {
+    let me = client.get_me().send().await.unwrap();
+    assert!(me.scopes.iter().any(|scope| scope == "submit"), "{me:?}");
+    if me.token.is_some() {
+        let stranger = Client::new(client.baseurl());
+        assert_eq!(problem(stranger.get_me().send().await).await.code, Code::Unauthorized);
+    }
+    println!("who ok");
+}
+
 async fn submit_and_wait(client: &Client) {
     let mut body = submission("hello", json!({ "message": "good morning", "style": "loud" }));
     body.labels.insert("team".into(), "art".into());
@@ -57,6 +69,15 @@ async fn submit_and_wait(client: &Client) {
     let retried = client.retry_job().id(first.id).send().await.unwrap();
     assert_eq!(retried.retry_of, Some(first.id));
     println!("submit and wait ok");
+}
+
+async fn inputs(client: &Client) {
+    let file = client.upload_input().name("notes.txt").body("one two\nthree\n").send().await.unwrap();
+    assert_eq!((file.name.as_str(), file.size), ("notes.txt", 14));
+    let id = submit(client, "word-count", json!({ "file": file.id })).await.id;
+    assert_eq!(ended(client, id).await.result.as_deref(), Some("notes.txt: 2 lines, 3 words\n"));
+    assert_eq!(problem(client.delete_input().id(file.id).send().await).await.code, Code::Conflict);
+    println!("inputs ok");
 }
 
 async fn logs(client: &Client) {
