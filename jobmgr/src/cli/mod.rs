@@ -8,10 +8,10 @@ mod backup;
 mod check;
 /// `jobmgr gc`
 mod gc;
-/// `jobmgr openapi`
-mod openapi;
 /// What log lines may hold.
 mod logs;
+/// `jobmgr openapi`
+mod openapi;
 /// What the platforms say in their own ways.
 mod platform;
 /// `jobmgr plugin`

@@ -15,6 +15,7 @@ use crate::config::{self, Auth, Config};
 use crate::domain::submission::LOCAL_USER;
 use crate::http::{self, Abouts, Api, Audit, Gate};
 use crate::jobspecs::Jobspecs;
+use crate::notify::{Notifier, Targets};
 use crate::store::Store;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
@@ -50,37 +51,58 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         // Good for jobs of this machine at least.
         parts.public_url.get_or_insert_with(|| format!("http://{address}"));
     }
+    let targets = Arc::new(Targets::new(&config.webhooks));
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         secrets: parts.secrets.clone(),
+        targets: Arc::clone(&targets),
         config: Arc::new(within_open_files(config.server.clone())),
         gate: Arc::new(Gate::new(parts.store.clone(), config.server.auth, config.limits.clone())),
         audit: Audit::start(parts.store.clone()),
         queues: Arc::default(),
     };
     let keeper = service::keeper(&parts, &config);
+    let (store, secrets) = (parts.store.clone(), parts.secrets.clone());
+    let notifier = Notifier { store, secrets, targets, config: config.webhooks.clone() };
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());
+    let silent = CancellationToken::new();
+    let telling = tokio::spawn(notifier.run(silent.clone()));
     greet(address, &jobspecs, how);
     first_token(&config, &database).await?;
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
-    let why = stops.next().await;
-    // The API answers while the jobs finish, so that who waits for one learns its end.
-    match behind {
-        Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
-        Behind::Nobody(presence) => {
-            info!("{why}: ends");
-            presence.end().await;
+    let ended = tokio::select! {
+        why = stops.next() => {
+            // The API answers while the jobs finish, so that who waits for one learns its end.
+            match behind {
+                Behind::Worker(worker) => service::drain(*worker, stops, why, config.worker.drain).await,
+                Behind::Nobody(presence) => {
+                    info!("{why}: ends");
+                    presence.end().await;
+                }
+            }
+            Ok(())
         }
-    }
+        wrong = behind.misplaced() => {
+            match behind {
+                Behind::Worker(worker) => service::give_up(*worker).await,
+                Behind::Nobody(presence) => presence.end().await,
+            }
+            Err(wrong)
+        }
+    };
     keeping.abort();
+    silent.cancel();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
+    // Messages that are on their way have a moment; the others are sent by whoever serves next.
+    drop(telling.await);
     database.close().await;
-    served.map_err(|error| format!("the HTTP server failed: {error}"))
+    served.map_err(|error| format!("the HTTP server failed: {error}"))?;
+    ended
 }
 
 /// What is behind the API in this process.
@@ -99,6 +121,14 @@ impl Behind {
         let who = Who::server(parts.store.installation(), parts.config.name.clone());
         let presence = Presence::new(parts.store, parts.blobs, None, who, parts.config.lease);
         Ok(Behind::Nobody(presence.announce().await?))
+    }
+
+    /// Waits until the store turns out to be the wrong one; gives what is wrong.
+    async fn misplaced(&self) -> String {
+        match self {
+            Behind::Worker(worker) => worker.misplaced().await,
+            Behind::Nobody(presence) => presence.misplaced().await,
+        }
     }
 }
 

@@ -92,7 +92,8 @@ async fn create(store: &Store, new: Create) -> Result<(), String> {
     let made = store.create_token(token).await.map_err(|error| error.to_string())?;
     let token = made.ok_or_else(|| format!("there is a token '{}' already; revoke it first", new.name))?;
     note(store, "token.create", &token).await?;
-    let until = token.expires_ms.map_or_else(|| "until it is revoked".to_owned(), |end| format!("until {}", rfc3339(end)));
+    let until =
+        token.expires_ms.map_or_else(|| "until it is revoked".to_owned(), |end| format!("until {}", rfc3339(end)));
     let auth::Token { id, name, user_id, scopes, .. } = token;
     // What it is goes where scripts don't look; its text alone is the output.
     say(stderr(), format_args!("token {id}, {name}: user {user_id}, scopes {scopes}, holds {until}; shown this once:"));
@@ -105,7 +106,13 @@ async fn list(store: &Store, all: bool, json: bool) -> Result<(), String> {
     let (tokens, (_, now_ms)) = (store.tokens().await.map_err(failed)?, store.tokens_version().await.map_err(failed)?);
     let shown = tokens.iter().filter(|token| all || token.revoked_ms.is_none());
     if !json {
-        say(stdout(), format_args!("{:>4}  {:<24} {:>6}  {:<18} {:<8} {:<24}  LAST USED", "ID", "NAME", "USER", "SCOPES", "STATE", "EXPIRES"));
+        say(
+            stdout(),
+            format_args!(
+                "{:>4}  {:<24} {:>6}  {:<18} {:<8} {:<24}  LAST USED",
+                "ID", "NAME", "USER", "SCOPES", "STATE", "EXPIRES"
+            ),
+        );
     }
     for token in shown {
         let time = |time: Option<i64>| time.map_or_else(|| "-".to_owned(), rfc3339);
@@ -115,7 +122,13 @@ async fn list(store: &Store, all: bool, json: bool) -> Result<(), String> {
         }
         let auth::Token { id, name, user_id, scopes, .. } = token;
         let (state, expires, used) = (token.standing(now_ms), time(token.expires_ms), time(token.used_ms));
-        say(stdout(), format_args!("{id:>4}  {name:<24} {user_id:>6}  {scopes:<18} {state:<8} {expires:<24}  {used}", scopes = scopes.to_string()));
+        say(
+            stdout(),
+            format_args!(
+                "{id:>4}  {name:<24} {user_id:>6}  {scopes:<18} {state:<8} {expires:<24}  {used}",
+                scopes = scopes.to_string()
+            ),
+        );
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// Who is told of what becomes of jobs.
+    pub webhooks: Webhooks,
     /// The key for values that nobody may read.
     pub secrets: Secrets,
     /// How much callers may ask for.
@@ -70,6 +72,13 @@ pub struct Server {
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// How large an uploaded file may be, and all files of one submission together, in bytes or as "16GiB".
+    #[serde(with = "values::size")]
+    #[schemars(with = "Size")]
+    pub max_upload_bytes: u64,
+    /// How many uploaded files a job may be given.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_inputs: usize,
     /// How many connections are served at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -88,6 +97,8 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            max_upload_bytes: 16 << 30,
+            max_inputs: 100,
             max_connections: 4096,
             max_result_bytes: 16 << 20,
             jobspecs: "jobspecs".into(),
@@ -287,6 +298,10 @@ pub struct Retention {
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
     pub grace: Duration,
+    /// How long an uploaded file stays that no job uses.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub unused_inputs: Duration,
 }
 
 impl Default for Retention {
@@ -300,6 +315,7 @@ impl Default for Retention {
             max_artifact_bytes: None,
             every: hour,
             grace: hour,
+            unused_inputs: 24 * hour,
         }
     }
 }
@@ -336,6 +352,38 @@ pub struct Secrets {
     /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
     /// made when it is needed.
     pub key_file: Option<PathBuf>,
+}
+
+/// `[Webhooks]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Webhooks {
+    /// Hosts to which webhooks may lead though their addresses are not public: names and IP addresses.
+    pub allowed_hosts: Vec<String>,
+    /// Networks to which webhooks may lead though they are not public, such as "10.0.0.0/8".
+    pub allowed_networks: Vec<String>,
+    /// After which pauses a message is sent again that was not taken; after the last one it is given up.
+    #[serde(with = "values::durations")]
+    #[schemars(with = "Vec<GoDuration>")]
+    pub retry_after: Vec<Duration>,
+    /// How long a receiver may take to answer.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub timeout: Duration,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
+        let pauses =
+            [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour];
+        Self {
+            allowed_hosts: Vec::new(),
+            allowed_networks: Vec::new(),
+            retry_after: pauses.into(),
+            timeout: 15 * second,
+        }
+    }
 }
 
 /// `[Executors.NAME]`

@@ -95,6 +95,7 @@ fn every_section_is_read() {
         max_artifact_bytes: Some(1024),
         every: hour / 12,
         grace: hour,
+        unused_inputs: day,
     };
     assert_eq!(config.retention, expected);
     let expected = Limits { max_queued: 5, bad_tokens_per_minute: 6, ..Limits::default() };
@@ -299,6 +300,31 @@ fn the_public_url_is_a_servers() {
     }
     for good in ["http://h", "http://h:80/", "https://h/below/it", "http://[::1]:9845"] {
         assert!(load(&format!("[Server]\nPublicURL = '{good}'"), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn webhooks_lead_where_the_configuration_says() {
+    let variables =
+        [("JOBMGR_WEBHOOKS__ALLOWEDHOSTS", "hooks.internal, ::1"), ("JOBMGR_WEBHOOKS__RETRYAFTER", "1s, 1m")];
+    let webhooks = load("[Webhooks]\nAllowedNetworks = ['10.0.0.0/8', 'fd00::/8']\nTimeout = '5s'", &variables);
+    let webhooks = webhooks.unwrap().webhooks;
+    assert_eq!(webhooks.allowed_hosts, ["hooks.internal", "::1"]);
+    assert_eq!((webhooks.allowed_networks.len(), webhooks.timeout), (2, Duration::from_secs(5)));
+    assert_eq!(webhooks.retry_after, [1, 60].map(Duration::from_secs));
+    for (text, expected) in [
+        ("AllowedHosts = ['http://h']", "'http://h' is neither a host's name nor an IP address"),
+        ("AllowedHosts = ['h:80']", "'h:80' is neither"),
+        ("AllowedHosts = ['']", "'' is neither"),
+        ("AllowedNetworks = ['10.0.0.0']", "'10.0.0.0' is not a network"),
+        ("AllowedNetworks = ['10.0.0.0/33']", "'10.0.0.0/33' is not a network"),
+        ("RetryAfter = ['0s']", "'RetryAfter': must be 100ms to 720h"),
+        ("RetryAfter = ['-1s']", "must not be negative, and is -1s"),
+        ("RetryAfter = ['soon']", "invalid duration"),
+        ("Timeout = '2m'", "'Timeout': must be 100ms to 1m"),
+    ] {
+        let problem = problem(&format!("[Webhooks]\n{text}"));
+        assert!(problem.starts_with("config.toml, line 2") && problem.contains(expected), "{text}: {problem}");
     }
 }
 

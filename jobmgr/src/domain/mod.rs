@@ -6,6 +6,8 @@ pub mod disposition;
 pub mod duration;
 /// Output of which the middle is left out.
 pub mod gap;
+/// Files that clients upload for jobs.
+pub mod input;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.
@@ -20,7 +22,9 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
-/// Times as text: RFC 3339.
+/// Times as text: RFC 3339, UTC, milliseconds.
 pub mod time;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;
+/// Whom to tell of what becomes of jobs, and what was told.
+pub mod webhook;

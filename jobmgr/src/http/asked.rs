@@ -38,7 +38,7 @@ fn describe(operation: &mut Value, path: &str, need: Need) {
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     let (kind, schema) = match path.starts_with("/v1/") {
         true => ("application/problem+json", "Problem"),
-        false => ("application/json", "Error"),
+        false => ("application/json", "ClassicError"),
     };
     let content = json!({ kind: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } });
     let wait = header("Retry-After", "Seconds to wait.", json!({ "type": "integer", "format": "int32" }));

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::abouts::Abouts;
 use super::caller::Caller;
 use super::routes::Described;
-use super::{asked, typed};
+use super::{asked, closed, typed};
 use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
@@ -47,13 +47,20 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
                            img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
+/// None.
+const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
+
 /// The groups of operations.
 #[derive(Tags)]
 pub enum Tag {
     /// Start jobs and see how they went.
     Jobs,
+    /// Files for jobs.
+    Inputs,
     /// Fetch the files that jobs left.
     Artifacts,
+    /// Be told of what becomes of jobs.
+    Webhooks,
     /// The server itself.
     Server,
 }
@@ -86,11 +93,26 @@ pub fn openapi() -> String {
 
 /// The same with an operation for each of these jobspecs.
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::without_forms(&mut document);
+    format!("{document:#}\n")
+}
+
+/// The same for people: with forms, also for each jobspec with files.
+fn with_forms(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::add_forms(&mut document, jobspecs);
+    format!("{document:#}\n")
+}
+
+fn whole() -> Value {
     // We have just written it, so it can be read.
     let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+    closed::close(&mut document);
     asked::add(&mut document);
-    typed::add(&mut document, jobspecs);
-    format!("{document:#}\n")
+    document
 }
 
 /// The document and the page for the jobspecs that there are.
@@ -103,7 +125,7 @@ struct Papers {
 impl Papers {
     fn new(jobspecs: BTreeMap<String, About>) -> Self {
         let document = openapi_with(&jobspecs);
-        let page = page_html(&document).into();
+        let page = page_html(&with_forms(&jobspecs)).into();
         Self { jobspecs, document: document.into(), page }
     }
 }
@@ -165,11 +187,11 @@ pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, B
 }
 
 /// poem-openapi's page with this document in the place of its own. It has no doctype, which browsers take for a page of
-/// the last century; and a text of a jobspec could end the page's script.
+/// the last century; it has no icon, for which they would ask; and a text of a jobspec could end the page's script.
 fn page_html(document: &str) -> String {
     let service = service();
     let html = service.swagger_ui_html().replacen(&service.spec(), &document.replace('<', "\\u003c"), 1);
-    format!("<!doctype html>{html}")
+    format!("<!doctype html>{}", html.replacen("<head>", &format!("<head>{ICON}"), 1))
 }
 
 #[cfg(test)]
@@ -243,6 +265,8 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         let page = page_html(&openapi());
+        assert!(page.contains(ICON));
+        let page = page.replacen(ICON, "", 1);
         assert!(page.contains("SwaggerUIBundle("));
         for tag in ["<script src", "<link ", "@import"] {
             assert!(!page.contains(tag), "{tag}");

@@ -125,7 +125,8 @@ impl Gate {
 
     async fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
         let address = request.remote_addr().as_socket_addr().map(|address| address.ip().to_canonical());
-        let found = if self.auth == Some(Auth::None) { Caller::local() } else { self.known_caller(request, address).await? };
+        let found =
+            if self.auth == Some(Auth::None) { Caller::local() } else { self.known_caller(request, address).await? };
         let request_id = request.extensions().get::<super::front::RequestId>().map(|id| id.0.clone());
         Ok(Caller { address, request_id: request_id.unwrap_or_default(), ..found })
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
@@ -27,6 +28,8 @@ mod body;
 mod caller;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
+/// What the document says of fields that nobody knows.
+mod closed;
 /// The bytes of an artifact, under an address that we signed.
 mod content;
 /// The OpenAPI document and the page that shows it.
@@ -69,10 +72,10 @@ mod v1;
 pub use abouts::Abouts;
 pub use audit::Audit;
 pub use caller::Caller;
+pub use docs::{openapi, openapi_with};
 pub use gate::Gate;
 pub use queues::Queues;
 pub use scopes::{Need, ROUTES};
-pub use docs::{openapi, openapi_with};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]
@@ -85,6 +88,8 @@ pub struct Api {
     pub abouts: Abouts,
     /// Seals what nobody may read.
     pub secrets: Secrets,
+    /// Where webhooks may lead.
+    pub targets: Arc<Targets>,
     /// `[Server]`
     pub config: Arc<config::Server>,
     /// Who calls.

@@ -15,7 +15,8 @@ use super::home::Home;
 use super::refusal::Refusal;
 use super::scopes::{self, Need};
 use super::v1::{
-    Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens, Workers, Zip,
+    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Inputs, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens,
+    Upload, Webhook, Webhooks, Workers, Zip,
 };
 use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 
@@ -23,6 +24,8 @@ use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
+    (Inputs, Upload),
+    (Webhooks, Webhook, Deliveries),
     (Jobspecs, Workers, Stats, Me, Tokens),
 );
 
@@ -46,11 +49,13 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Run { api: api.clone(), closing: closing.clone() },
         Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
-        Logs { api: api.clone(), closing },
+        Logs { api: api.clone(), closing: closing.clone() },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
+    let webhooks = (Webhooks { api: api.clone() }, Webhook { api: api.clone() }, Deliveries { api: api.clone() });
     let server = (
         Jobspecs { api: api.clone() },
         Workers { api: api.clone() },
@@ -58,7 +63,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Me { api: api.clone() },
         Tokens { api },
     );
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, files, webhooks, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| {
         let resource = Resource::new(&path, methods, guard.clone());

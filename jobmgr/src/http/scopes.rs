@@ -69,6 +69,12 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v1/jobs", Need::Submit),
     ("POST", "/v1/jobs/batch", Need::Submit),
     ("POST", "/v1/run/{jobspec}", Need::Submit),
+    ("POST", "/v1/jobs/upload", Need::Submit),
+    ("POST", "/v1/run/{jobspec}/upload", Need::Submit),
+    // Input files.
+    ("POST", "/v1/inputs", Need::Submit),
+    ("GET", "/v1/inputs/{id}", Need::Any),
+    ("DELETE", "/v1/inputs/{id}", Need::Submit),
     ("GET", "/v1/jobs/{id}", Need::Any),
     ("DELETE", "/v1/jobs/{id}", Need::Admin),
     ("POST", "/v1/jobs/{id}/cancel", Need::Submit),
@@ -78,9 +84,20 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/jobs/{id}/artifacts", Need::Any),
     ("GET", "/v1/jobs/{id}/artifacts.zip", Need::Any),
     ("GET", "/v1/artifacts/{id}/content", Need::Any),
+    ("GET", "/v1/jobs/{id}/deliveries", Need::Any),
     ("GET", "/v1/jobspecs", Need::Any),
     ("GET", "/v1/jobspecs/{name}", Need::Any),
     ("GET", "/v1/stats", Need::Any),
+    // Who is told of what becomes of jobs.
+    ("GET", "/v1/webhooks", Need::Admin),
+    ("POST", "/v1/webhooks", Need::Admin),
+    ("GET", "/v1/webhooks/{id}", Need::Admin),
+    ("PATCH", "/v1/webhooks/{id}", Need::Admin),
+    ("DELETE", "/v1/webhooks/{id}", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/rotate", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/test", Need::Admin),
+    ("GET", "/v1/webhooks/{id}/deliveries", Need::Admin),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery}/redeliver", Need::Admin),
     // The server.
     ("GET", "/v1/workers", Need::Read),
     ("POST", "/v1/workers/{id}/drain", Need::Admin),
@@ -130,7 +147,9 @@ mod tests {
             .as_object()
             .unwrap()
             .iter()
-            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())))
+            .flat_map(|(path, item)| {
+                item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+            })
             .collect();
         let not_told = ["/docs", "/openapi.json", "/artifacts/content", "/artifacts/upload"];
         let lines = ROUTES.iter().filter(|(_, path, _)| !not_told.contains(path));

@@ -4,9 +4,10 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, Arguments, Row};
 
-use super::dialect::{Dialect, Text};
+use super::dialect::{Dialect, ROWS, Text};
 use super::read::{LISTED, listed};
 use super::statements::Statements;
+use super::submit::pieces;
 use super::{Store, StoreError};
 use crate::domain::job::{Job, JobId, Status};
 
@@ -44,6 +45,7 @@ pub struct Counts {
 pub(super) struct Texts {
     count: [Text; 2],
     oldest: [Text; 2],
+    among: [Text; 4],
 }
 
 impl Texts {
@@ -55,7 +57,13 @@ impl Texts {
                  where status = 'queued' and run_after <= {{now}}{of}"
             ))
         };
-        Self { count: ["", " where user_id = ?"].map(count), oldest: ["", " and user_id = ?"].map(oldest) }
+        let among =
+            |rows| dialect.text(&format!("select {LISTED} from jobs where id in ({})", vec!["?"; rows].join(", ")));
+        Self {
+            count: ["", " where user_id = ?"].map(count),
+            oldest: ["", " and user_id = ?"].map(oldest),
+            among: ROWS.map(among),
+        }
     }
 }
 
@@ -72,6 +80,31 @@ impl Store {
                 let text = statements.dialect.text(&template);
                 let rows = statements.query_with(&text, values).fetch_all(connection).await?;
                 rows.iter().map(|row| listed(row, row.try_get("id")?)).collect()
+            })
+        })
+        .await
+    }
+
+    /// Those of these jobs that are there, as [`list`](Self::list) gives them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>, StoreError> {
+        self.read(move |connection, statements| {
+            let ids = ids.clone();
+            Box::pin(async move {
+                let mut jobs = Vec::with_capacity(ids.len());
+                let mut rest = ids.as_slice();
+                for size in pieces(ids.len()) {
+                    let (now, later) = rest.split_at(ROWS[size]);
+                    rest = later;
+                    let query = statements.query(&statements.list.among[size]);
+                    let query = now.iter().fold(query, |query, id| query.bind(*id));
+                    for row in query.fetch_all(&mut *connection).await? {
+                        jobs.push(listed(&row, row.try_get("id")?)?);
+                    }
+                }
+                Ok(jobs)
             })
         })
         .await

@@ -15,6 +15,8 @@ mod backup;
 mod chunks;
 /// Claims: which jobs, and how many.
 mod claim;
+/// What is told to whom, and how it fares.
+mod deliveries;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
 /// What executors of libraries were given.
@@ -27,6 +29,8 @@ mod error;
 mod events;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// Files that clients uploaded, and the jobs that they were given to.
+mod inputs;
 /// What has been kept for long enough.
 mod keep;
 /// Pages of jobs.
@@ -51,6 +55,8 @@ mod sweep;
 mod tokens;
 /// Hints that there is something to do.
 mod wake;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// The processes that serve this database.
 mod workers;
 /// Waiting writes share one transaction and one fsync.
@@ -68,11 +74,12 @@ use tokio::time::Instant;
 pub use backup::backup;
 pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
+pub use deliveries::AskedDeliveries;
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
-pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Counts};
 pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position};
@@ -417,6 +424,11 @@ impl Store {
     /// Tells whenever a job changed, in this process or, on PostgreSQL, in another one. A hint, as [`work`](Self::work).
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.wake.changes.subscribe()
+    }
+
+    /// Waits until this process has written a message down that is to be sent. A hint, as [`work`](Self::work).
+    pub async fn message(&self) {
+        self.shared.wake.messages.notified().await;
     }
 
     /// Waits for a job's end; only what this process does is told.

@@ -84,9 +84,12 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) inputs: super::inputs::Texts,
     pub(super) events: super::events::Texts,
     pub(super) tokens: super::tokens::Texts,
     pub(super) audit: super::audit::Texts,
+    pub(super) webhooks: super::webhooks::Texts,
+    pub(super) deliveries: super::deliveries::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -245,10 +248,13 @@ impl Statements {
                 "update jobs set worker = null, lease_until = {now} - 1 where status = 'started' and worker = ? \
                  and recover_by is not null",
             ),
+            inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
             tokens: super::tokens::Texts::new(dialect),
             audit: super::audit::Texts::new(dialect),
+            webhooks: super::webhooks::Texts::new(dialect),
+            deliveries: super::deliveries::Texts::new(dialect),
         }
     }
 

@@ -148,7 +148,8 @@ fn token(row: &AnyRow) -> Result<Token, StoreError> {
     let id: i64 = row.try_get("id")?;
     let broken = |column: &str| StoreError::Failed(format!("token {id}: {column} can't be read"));
     let (digest, scopes): (String, String) = (row.try_get("digest")?, row.try_get("scopes")?);
-    let count = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.and_then(|n| u64::try_from(n).ok()));
+    let count =
+        |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.and_then(|n| u64::try_from(n).ok()));
     Ok(Token {
         id,
         name: row.try_get("name")?,
@@ -239,7 +240,12 @@ async fn number(connection: &mut AnyConnection, statements: &Statements, name: &
     Ok(row.try_get::<String, _>(0)?.parse().unwrap_or(0))
 }
 
-async fn set_number(connection: &mut AnyConnection, statements: &Statements, name: &'static str, value: i64) -> Outcome {
+async fn set_number(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    name: &'static str,
+    value: i64,
+) -> Outcome {
     let query = statements.query(&statements.tokens.set_number).bind(value.to_string()).bind(name);
     query.execute(connection).await.map(drop)
 }

@@ -48,7 +48,8 @@ fn tokens_are_made_listed_and_revoked_while_a_server_runs() {
     eventually("the server knows the second one", || status(admin.trim_end(), "GET", "/v1/tokens") == 200);
     let refused = run(&home, &["token", "create", "ci"]);
     assert!(refused.status.code() == Some(1) && text(&refused.stderr).contains("already"), "{refused:?}");
-    for wrong in [&["token", "create", "17"][..], &["token", "create", "x", "--scopes", "write"], &["token", "revoke"]] {
+    for wrong in [&["token", "create", "17"][..], &["token", "create", "x", "--scopes", "write"], &["token", "revoke"]]
+    {
         assert_eq!(run(&home, wrong).status.code(), Some(2), "{wrong:?}");
     }
     let list = printed(&home, &["token", "list"]);
@@ -115,7 +116,9 @@ fn greeting(home: &Home, listen: &str) -> String {
     // It answers once all is printed.
     eventually("the server serves", || {
         let client = Client::try_connect(([127, 0, 0, 1], port.unwrap()).into());
-        client.and_then(|mut client| client.try_send("GET", "/healthz", "", b"")).is_ok_and(|answer| answer.status == 200)
+        client
+            .and_then(|mut client| client.try_send("GET", "/healthz", "", b""))
+            .is_ok_and(|answer| answer.status == 200)
     });
     drop(process);
     told()

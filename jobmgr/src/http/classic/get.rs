@@ -6,12 +6,13 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::{Api, Caller};
 use super::super::docs::Tag;
 use super::super::query::Id;
+use super::super::{Api, Caller};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::result::result;
 use crate::domain::job::{self, Artifact, Job, JobId, Parameters, Status};
+use crate::domain::parameters::masked;
 
 /// `GET /jobs/get`
 pub struct Get {
@@ -162,7 +163,7 @@ impl From<Job> for JobInfo {
             status: job.status.into(),
             priority: job.priority,
             name: job.name,
-            parameters: job.parameters,
+            parameters: masked(job.parameters),
             created: seconds(job.created_ms),
             started: started.map(seconds),
             completed: completed.map(seconds),

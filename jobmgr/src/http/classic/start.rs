@@ -44,6 +44,9 @@ impl Start {
         };
         let job = match job {
             Ok(job) => job,
+            Err(ErrorCode::InternalServerError) => {
+                return StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS);
+            }
             Err(code) => return StartAnswer::Answer(code.into()),
         };
         if let Err(problem) = queues::check(&self.api, &caller, 1).await {
@@ -65,13 +68,17 @@ impl Start {
 impl Start {
     async fn job(&self, fields: Fields) -> Result<NewJob, ErrorCode> {
         let given = |field: Option<Vec<u8>>| field.filter(|value| !value.is_empty()).ok_or(ErrorCode::MissingParams);
-        let (name, parameters) = (given(fields.name)?, given(fields.parameters)?);
+        let (name, values) = (given(fields.name)?, given(fields.parameters)?);
         let name = String::from_utf8(name).map_err(|_| ErrorCode::InvalidParams)?;
-        let parameters = parameters::parse(&parameters).ok_or(ErrorCode::InvalidParams)?;
+        let mut parameters = parameters::parse(&values).ok_or(ErrorCode::InvalidParams)?;
         if name.contains('\0') || name.chars().count() > MAX_NAME {
             return Err(ErrorCode::InvalidParams);
         }
         let about = self.api.abouts.of(&name).await;
+        self.api.secrets.seal_parameters(&about, &mut parameters).map_err(|failure| {
+            tracing::error!(error = %failure, "a secret parameter can't be encrypted");
+            ErrorCode::InternalServerError
+        })?;
         let priority = fields.priority.as_deref().and_then(priority).unwrap_or(about.priority);
         Ok(NewJob { name, parameters, priority, queue_timeout: about.queue_timeout(), ..NewJob::default() })
     }

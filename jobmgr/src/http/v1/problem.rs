@@ -20,6 +20,8 @@ use crate::store::StoreError;
 pub enum Code {
     /// The body is no JSON.
     InvalidJson,
+    /// The body is no form with parts.
+    InvalidMultipart,
     /// There is no token, or none that holds.
     Unauthorized,
     /// The token may not do this.
@@ -59,7 +61,7 @@ impl Code {
     /// What the document says of the status.
     pub fn description(self) -> &'static str {
         match self.status() {
-            400 => "The body is no JSON: `invalid_json`.",
+            400 => "The body can't be read: `invalid_json` or `invalid_multipart`.",
             401 => "There is no token, or none that holds: `unauthorized`.",
             403 => "The token may not do this: `forbidden`.",
             404 => "There is no such thing: `not_found`, or `unknown_job`: no jobspec has this name.",
@@ -81,7 +83,7 @@ impl Code {
     /// Its status, and that in words.
     fn answer(self) -> (u16, &'static str) {
         match self {
-            Code::InvalidJson => (400, "Bad Request"),
+            Code::InvalidJson | Code::InvalidMultipart => (400, "Bad Request"),
             Code::Unauthorized => (401, "Unauthorized"),
             Code::Forbidden => (403, "Forbidden"),
             Code::NotFound | Code::UnknownJob => (404, "Not Found"),
@@ -166,10 +168,27 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
-    /// The caller sees the job, and may not change it.
-    pub fn not_yours(id: JobId) -> Self {
-        let detail = format!("job {id} is another user's; to change it needs a token with the scope `admin`");
-        Self::new(Code::Forbidden, detail)
+    /// The caller sees it, and may not change it.
+    pub fn not_yours(what: impl std::fmt::Display) -> Self {
+        Self::new(Code::Forbidden, format!("{what} is another user's; to change it needs a token with the scope `admin`"))
+    }
+
+    /// Nobody has this number.
+    pub fn no_input(id: Option<i64>) -> Self {
+        let detail = id.map_or("an input's id is a number from 1".into(), |id| format!("there is no input {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_webhook(id: Option<i64>) -> Self {
+        let detail = id.map_or("a webhook's id is a number from 1".into(), |id| format!("there is no webhook {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_delivery(id: Option<i64>) -> Self {
+        let detail = id.map_or("a delivery's id is a number from 1".into(), |id| format!("there is no delivery {id}"));
+        Self::new(Code::NotFound, detail)
     }
 
     /// No jobspec has this name.

@@ -76,11 +76,7 @@ impl Tokens {
     /// The answer has its text, `secret`, which nobody can find out later. It holds on this server at once, on others
     /// within a second.
     #[oai(path = "/v1/tokens", method = "post", operation_id = "createToken", tag = "Tag::Server")]
-    async fn create(
-        &self,
-        caller: Caller,
-        body: JsonBody<CreateToken, MAX>,
-    ) -> Result<CreateAnswer, Failed<OfNew>> {
+    async fn create(&self, caller: Caller, body: JsonBody<CreateToken, MAX>) -> Result<CreateAnswer, Failed<OfNew>> {
         let (object, _) = body.0?;
         let secret = Secret::random().map_err(|error| {
             tracing::error!(error, "can't make a token");
@@ -139,7 +135,8 @@ fn read(mut object: json::Object, secret: &Secret) -> Result<NewToken, Problem> 
 
 fn scopes(object: &mut json::Object) -> Scopes {
     let right = "must be a list of read, submit and admin, with one of them at least";
-    let word = |word: &Value| word.as_str().and_then(|word| Scope::ALL.into_iter().find(|scope| scope.as_str() == word));
+    let word =
+        |word: &Value| word.as_str().and_then(|word| Scope::ALL.into_iter().find(|scope| scope.as_str() == word));
     let read = match object.take("scopes") {
         Some(Value::Array(words)) if !words.is_empty() => words.iter().map(word).collect::<Option<Vec<Scope>>>(),
         _ => None,

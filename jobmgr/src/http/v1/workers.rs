@@ -6,9 +6,9 @@ use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::{Api, Caller};
 use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem, ProblemJson};
 use super::timestamp::Timestamp;

@@ -67,6 +67,7 @@ impl Server {
             store,
             blobs: Blobs::open(&storage, None).unwrap(),
             secrets,
+            targets: Arc::default(),
             config: Arc::new(config),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,6 +3,7 @@
 mod artifacts;
 mod auth;
 mod client;
+mod inputs;
 mod jobs;
 mod limits;
 mod server;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::parameter::Path;
 use super::super::problem::{Problem, ProblemJson};
 use super::super::timestamp::Timestamp;

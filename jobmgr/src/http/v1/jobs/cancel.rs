@@ -6,8 +6,8 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
 use super::super::super::classic::Compact;
-use super::super::super::{Api, Caller};
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::parameter::Path;
 use super::super::problem::{Code, Problem};
@@ -46,9 +46,10 @@ impl Cancel {
         let nobody = || Problem::no_job(Some(id));
         let store = &self.api.store;
         if !caller.scopes.allow(Scope::Admin) {
-            let owner = store.owner(id).await.map_err(failed)?.filter(|owner| caller.sees(*owner)).ok_or_else(nobody)?;
+            let owner =
+                store.owner(id).await.map_err(failed)?.filter(|owner| caller.sees(*owner)).ok_or_else(nobody)?;
             if !caller.changes(owner) {
-                return Err(Problem::not_yours(id).into());
+                return Err(Problem::not_yours(format_args!("job {id}")).into());
             }
         }
         match store.cancel(id).await.map_err(failed)? {

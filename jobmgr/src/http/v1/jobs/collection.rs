@@ -6,9 +6,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::Optional;
@@ -57,7 +57,7 @@ impl Collection {
         let wait = wait.or_note(&mut errors);
         let (object, digest) = body.0?;
         let key = idempotency.or_note(&mut errors, digest);
-        let job = match Draft::read(object, "").job(&self.api).await {
+        let job = match Draft::read(object, "").job(&self.api, &caller).await {
             Ok(job) if errors.is_empty() => job,
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::{Optional, Path};
@@ -79,8 +79,8 @@ impl Jobs {
 
     /// Run a job again
     ///
-    /// Submits a new job with the same name, parameters, priority and labels, whatever became of the first; its
-    /// `retryOf` names that.
+    /// Submits a new job with the same name, parameters, input files, priority and labels, whatever became of the first;
+    /// its `retryOf` names that.
     #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob", tag = "Tag::Jobs")]
     async fn retry(
         &self,
@@ -92,10 +92,12 @@ impl Jobs {
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
         let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
         if !caller.changes(job.user_id) {
-            return Err(Problem::not_yours(id).into());
+            return Err(Problem::not_yours(format_args!("job {id}")).into());
         }
         let about = known(&self.api, &job.name).await?;
+        let inputs = self.api.store.inputs_of(id).await.map_err(|error| Problem::failed(&error))?;
         let new = NewJob {
+            inputs: inputs.into_iter().map(|input| input.id).collect(),
             name: job.name,
             parameters: job.parameters,
             priority: job.priority,
@@ -112,7 +114,8 @@ impl Jobs {
 
     /// Delete a job
     ///
-    /// Removes a job that has ended, with its logs, its artifacts and all that is known of it.
+    /// Removes a job that has ended, with its logs, its artifacts, the input files that no other job has, and all that is
+    /// known of it.
     #[oai(path = "/v1/jobs/:id", method = "delete", operation_id = "deleteJob", tag = "Tag::Jobs")]
     async fn delete(
         &self,
@@ -137,8 +140,9 @@ impl Jobs {
     async fn remove(&self, id: JobId) -> Result<(), Problem> {
         let Api { store, blobs, .. } = &*self.api;
         let named = store.named_keys(vec![id], true).await.map_err(|error| Problem::failed(&error))?;
-        store.drop_jobs(vec![id]).await.map_err(|error| Problem::failed(&error))?;
-        let keys: Vec<String> = named.into_values().flatten().flatten().collect();
+        let dropped = store.drop_jobs(vec![id]).await.map_err(|error| Problem::failed(&error))?;
+        let mut keys: Vec<String> = named.into_values().flatten().flatten().collect();
+        keys.extend(dropped.inputs);
         let gone = blobs.delete_all(&keys).await;
         let prefix = keys::of_job(store.installation(), id);
         if let Err(error) = gone.and(blobs.delete_prefix(&prefix).await) {

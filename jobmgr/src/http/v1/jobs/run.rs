@@ -9,16 +9,16 @@ use poem_openapi::types::Any;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
 use super::super::problem::Problem;
-use super::super::submission::{known, named};
+use super::super::submission::{check, known, named};
 use super::super::values::{Priority, Wait};
 use super::request::{IdempotencyKey, JsonBody};
 use super::submit::{Created, MAX, OfSubmission, submit};
-use crate::domain::parameters::{self, Texts};
+use crate::domain::parameters::Texts;
 use crate::domain::submission::NewJob;
 
 /// `POST /v1/run/{jobspec}`
@@ -57,16 +57,15 @@ impl Run {
         let about = known(&self.api, &jobspec.0).await?;
         let (values, twice) = object.into_fields();
         errors.extend(twice);
-        let parameters = parameters::check(&about, &values, Texts::Refused).unwrap_or_else(|wrong| {
-            errors.extend(named(wrong, ""));
-            BTreeMap::new()
-        });
+        let checked = check(&self.api, &caller, &about, &values, Texts::Refused, &[]).await?;
+        errors.extend(named(checked.wrong, ""));
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
-        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, ..NewJob::default() };
+        let (parameters, inputs) = (checked.parameters, checked.inputs);
+        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, inputs, ..NewJob::default() };
         Ok(submit(&self.api, &caller, job, key, wait, &self.closing).await?)
     }
 }

@@ -99,7 +99,8 @@ async fn flood(server: &Server, count: usize, token: impl Fn(usize) -> String) -
 #[tokio::test]
 async fn row_103_wrong_tokens_are_cheap_and_lock_nobody_out() {
     let limits = config::Limits { bad_tokens_per_minute: 100, ..Default::default() };
-    let server = Server::limited(config::Server { auth: Some(config::Auth::Token), ..Default::default() }, limits).await;
+    let server =
+        Server::limited(config::Server { auth: Some(config::Auth::Token), ..Default::default() }, limits).await;
     let good = key(&server, "good", "read").await;
     let wrong = (0..5000).map(|_| jobmgr::auth::Secret::random().unwrap().reveal().to_owned());
     let wrong: Vec<String> = wrong.collect();

@@ -95,4 +95,3 @@ pub async fn dead(server: &Server) -> [Key; 2] {
     }
     [expired, revoked]
 }
-

@@ -235,8 +235,7 @@ async fn row_102_the_page_takes_nothing_from_the_query() {
 
 #[tokio::test]
 async fn a_good_token_is_not_needed_where_none_is_asked_for() {
-    let server =
-        Server::with(config::Server { auth: Some(config::Auth::None), ..config::Server::default() }).await;
+    let server = Server::with(config::Server { auth: Some(config::Auth::None), ..config::Server::default() }).await;
     let good = key(&server, "good", "read").await;
     for headers in [String::new(), good.header(), "X-Forwarded-For: 10.0.0.1\r\nAuthorization: Basic eDp5\r\n".into()] {
         let me = server.ask("GET", "/v1/me", &headers).await.json();

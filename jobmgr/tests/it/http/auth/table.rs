@@ -25,6 +25,11 @@ const MAY: &[(&str, &str, &str)] = &[
     ("POST", "/v1/jobs", "sa"),
     ("POST", "/v1/jobs/batch", "sa"),
     ("POST", "/v1/run/{jobspec}", "sa"),
+    ("POST", "/v1/jobs/upload", "sa"),
+    ("POST", "/v1/run/{jobspec}/upload", "sa"),
+    ("POST", "/v1/inputs", "sa"),
+    ("GET", "/v1/inputs/{id}", "rsa"),
+    ("DELETE", "/v1/inputs/{id}", "sa"),
     ("GET", "/v1/jobs/{id}", "rsa"),
     ("DELETE", "/v1/jobs/{id}", "a"),
     ("POST", "/v1/jobs/{id}/cancel", "sa"),
@@ -34,6 +39,7 @@ const MAY: &[(&str, &str, &str)] = &[
     ("GET", "/v1/jobs/{id}/artifacts", "rsa"),
     ("GET", "/v1/jobs/{id}/artifacts.zip", "rsa"),
     ("GET", "/v1/artifacts/{id}/content", "rsa"),
+    ("GET", "/v1/jobs/{id}/deliveries", "rsa"),
     ("GET", "/v1/jobspecs", "rsa"),
     ("GET", "/v1/jobspecs/{name}", "rsa"),
     ("GET", "/v1/stats", "rsa"),
@@ -43,6 +49,15 @@ const MAY: &[(&str, &str, &str)] = &[
     ("GET", "/v1/tokens", "a"),
     ("POST", "/v1/tokens", "a"),
     ("DELETE", "/v1/tokens/{id}", "a"),
+    ("GET", "/v1/webhooks", "a"),
+    ("POST", "/v1/webhooks", "a"),
+    ("GET", "/v1/webhooks/{id}", "a"),
+    ("PATCH", "/v1/webhooks/{id}", "a"),
+    ("DELETE", "/v1/webhooks/{id}", "a"),
+    ("POST", "/v1/webhooks/{id}/rotate", "a"),
+    ("POST", "/v1/webhooks/{id}/test", "a"),
+    ("GET", "/v1/webhooks/{id}/deliveries", "a"),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery}/redeliver", "a"),
 ];
 
 /// Routes that the document need not tell.
@@ -66,7 +81,10 @@ async fn the_table_has_every_route() {
 
 /// Something that nobody has, where a path names something.
 fn filled(path: &str) -> String {
-    path.replace("{id}", "999999").replace("{name}", "nothing").replace("{jobspec}", "nothing")
+    path.replace("{id}", "999999")
+        .replace("{delivery}", "999999")
+        .replace("{name}", "nothing")
+        .replace("{jobspec}", "nothing").replace("{delivery}", "999999")
 }
 
 /// The head of an answer: some answers stay open.

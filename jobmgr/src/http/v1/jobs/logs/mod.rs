@@ -9,9 +9,9 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::{Api, Caller};
 use super::super::super::classic::RETRY_AFTER_SECONDS;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::parameter::{Optional, Path};
 use super::super::problem::{Code, Problem, ProblemJson};
 use super::look::must_see;
