@@ -22,5 +22,9 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
+/// Times as text: RFC 3339, UTC, milliseconds.
+pub mod time;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;
+/// Whom to tell of what becomes of jobs, and what was told.
+pub mod webhook;

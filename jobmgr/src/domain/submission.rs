@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::input::InputId;
 use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
+use super::webhook::OwnWebhook;
 
 /// The user whose jobs those are that came without a token.
 pub const LOCAL_USER: i64 = 1;
@@ -45,6 +46,8 @@ pub struct NewJob {
     pub retry_of: Option<JobId>,
     /// The uploaded files that it is given; they stay as long as it is kept.
     pub inputs: Vec<InputId>,
+    /// Who is told of its end, beside those who are told of the ends of many.
+    pub webhook: Option<OwnWebhook>,
 }
 
 impl Default for NewJob {
@@ -61,6 +64,7 @@ impl Default for NewJob {
             labels: Labels::new(),
             retry_of: None,
             inputs: Vec::new(),
+            webhook: None,
         }
     }
 }

@@ -15,6 +15,10 @@ use super::{Api, routes};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The request's `X-Request-Id`, for those who answer it.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 /// The way in.
 pub struct Front {
     hosts: Hosts,
@@ -29,8 +33,9 @@ impl Front {
     }
 
     /// Answers a request; there is always an answer.
-    pub async fn answer(&self, request: Request) -> Response {
+    pub async fn answer(&self, mut request: Request) -> Response {
         let id = self.ids.of(request.headers());
+        request.set_data(RequestId(id.to_str().unwrap_or_default().to_owned()));
         let seen = tracing::enabled!(tracing::Level::DEBUG).then(|| Seen::new(&request));
         let mut response = match self.hosts.check(&request) {
             Ok(()) => self.route(request).await,

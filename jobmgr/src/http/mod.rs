@@ -12,23 +12,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
 mod abouts;
+/// What the OpenAPI document says about who may.
+mod asked;
+/// Who did what.
+mod audit;
 /// Bodies of requests, read up to a limit.
 mod body;
 /// Who asks, and what they may.
 mod caller;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
+/// What the document says of fields that nobody knows.
+mod closed;
 /// The bytes of an artifact, under an address that we signed.
 mod content;
 /// The OpenAPI document and the page that shows it.
 mod docs;
 /// What every request passes: request id, `Host`, routing, text for what has no route.
 mod front;
+/// Who calls, by the token of a request.
+mod gate;
 /// The greeting and the health check.
 mod home;
 /// Under which names this server may be called, and from which pages.
@@ -39,10 +48,16 @@ mod output;
 mod pace;
 /// Query strings and urlencoded forms, byte for byte.
 mod query;
+/// How many jobs of a user may wait.
+mod queues;
 /// `Range`, `If-Range` and `If-None-Match`.
 mod range;
+/// The answers to those who may not.
+mod refusal;
 /// From a path and a method to what answers.
 mod routes;
+/// Which scope each route needs.
+mod scopes;
 /// The accept loop, and a connection from its start to its end.
 mod server;
 /// Addresses that nobody but us can make, and that expire.
@@ -55,7 +70,12 @@ mod upload;
 mod v1;
 
 pub use abouts::Abouts;
+pub use audit::Audit;
+pub use caller::Caller;
 pub use docs::{openapi, openapi_with};
+pub use gate::Gate;
+pub use queues::Queues;
+pub use scopes::{Need, ROUTES};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]
@@ -68,8 +88,16 @@ pub struct Api {
     pub abouts: Abouts,
     /// Seals what nobody may read.
     pub secrets: Secrets,
+    /// Where webhooks may lead.
+    pub targets: Arc<Targets>,
     /// `[Server]`
     pub config: Arc<config::Server>,
+    /// Who calls.
+    pub gate: Arc<Gate>,
+    /// Who did what.
+    pub audit: Audit,
+    /// How many jobs of each user wait.
+    pub queues: Arc<Queues>,
 }
 
 /// Serves the API on `listener` until `shutdown`; then accepts nothing more, finishes the requests in flight (for at
@@ -79,6 +107,9 @@ pub struct Api {
 /// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
+    let audit = api.audit.clone();
     let front = front::Front::new(Arc::new(api), shutdown.clone());
-    server::run(listener, Arc::new(front), limit, shutdown).await
+    let served = server::run(listener, Arc::new(front), limit, shutdown).await;
+    audit.flush().await;
+    served
 }

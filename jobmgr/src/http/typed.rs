@@ -23,9 +23,15 @@ pub fn add(document: &mut Value, jobspecs: &BTreeMap<String, About>) {
     }
 }
 
-/// The schema of the parameters as OpenAPI 3.0 has it: a list of what is required is not empty.
+/// The schema of the parameters as OpenAPI 3.0 has it: a list of what is required is not empty, and of a whole number it
+/// can say how large it may be.
 fn parameters(about: &About) -> Value {
     let mut schema = about.parameters.clone();
+    for (_, property) in schema["properties"].as_object_mut().into_iter().flatten() {
+        if property["type"] == "integer" {
+            property["format"] = json!("int64");
+        }
+    }
     if schema["required"].as_array().is_some_and(Vec::is_empty)
         && let Some(schema) = schema.as_object_mut()
     {
@@ -93,7 +99,7 @@ fn form(any: &Value, name: &str, word: &str, about: &About) -> Value {
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.retain(|parameter| parameter["in"] != "path");
     }
-    let mut schema = about.parameters.clone();
+    let mut schema = parameters(about);
     for declared in about.declared().into_iter().filter(|declared| declared.kind == ParameterType::File) {
         let property = &mut schema["properties"][&declared.name];
         let description = property.get("description").cloned();
@@ -202,6 +208,7 @@ mod tests {
         assert_eq!(media["schema"]["$ref"], "#/components/schemas/Run_draw_it_2");
         assert_eq!(media["example"], json!({ "mode": "a", "n": 1 }));
         let schema = &document["components"]["schemas"]["Run_draw_it_2"];
+        assert_eq!(schema["properties"]["n"]["format"], "int64");
         assert_eq!((&schema["required"], &schema["properties"]["mode"]["enum"]), (&json!(["n"]), &json!(["a"])));
         assert!(operation["parameters"].as_array().unwrap().iter().all(|parameter| parameter["in"] != "path"));
         assert!(document["paths"]["/v1/run/Draw%20it"]["post"].is_object());

@@ -31,6 +31,8 @@ use walk::Walk;
 const DUTY: &str = "retention";
 /// How long after the start of a process the first pass is at the latest.
 const FIRST: Duration = Duration::from_secs(300);
+/// How long messages to webhooks are remembered that were delivered or given up.
+const DELIVERIES: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a process is remembered that does not say that it is there.
 const SILENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -86,9 +88,25 @@ impl Keeper {
         for trouble in totals.troubles {
             warn!(%trouble, "not all that is old could be removed; it is tried again");
         }
+        if let Err(error) = self.forget_deliveries().await {
+            warn!(%error, "can't forget old messages to webhooks");
+        }
         if let Err(error) = self.store.forget_silent(SILENCE).await {
             warn!(%error, "can't forget processes that are gone");
         }
+    }
+
+    /// Removes what has been in the audit log for long enough.
+    async fn shorten_audit(&self) -> Result<(), StoreError> {
+        let Some(age) = self.config.keep_audit else { return Ok(()) };
+        while self.store.drop_audit(age).await? > 0 {}
+        Ok(())
+    }
+
+    /// A bit at a time, so that nobody waits for it.
+    async fn forget_deliveries(&self) -> Result<(), StoreError> {
+        while self.store.forget_deliveries(DELIVERIES).await? > 0 {}
+        Ok(())
     }
 
     /// Removes all that has been kept for long enough, and tells of each; on a dry run only tells.
@@ -102,6 +120,9 @@ impl Keeper {
             pass.totals.troubles.push(error.to_string());
         }
         if let Err(error) = pass.inputs().await {
+            pass.totals.troubles.push(error.to_string());
+        }
+        if !dry_run && let Err(error) = self.shorten_audit().await {
             pass.totals.troubles.push(error.to_string());
         }
         pass.totals

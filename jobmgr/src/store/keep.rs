@@ -66,6 +66,10 @@ pub(super) enum Write {
     Jobs(Vec<JobId>),
 }
 
+/// What belongs to jobs, by `job_id`, and goes with them.
+const OF_JOBS: [&str; 8] =
+    ["artifacts", "attempts", "chunks", "labels", "submissions", "events", "job_inputs", "job_webhooks"];
+
 /// The statements of this file.
 pub(super) struct Texts {
     highest: Text,
@@ -80,7 +84,7 @@ pub(super) struct Texts {
     drop_artifacts: [Text; 4],
     drop_jobs: [Text; 4],
     left: [Text; 4],
-    drop_all: [[Text; 4]; 7],
+    drop_all: [[Text; 4]; OF_JOBS.len()],
     strip: Text,
     notes: Text,
     set_notes: Text,
@@ -122,8 +126,7 @@ impl Texts {
             drop_artifacts: among("delete from artifacts", "id", ""),
             drop_jobs: among("delete from jobs", "id", &format!(" and {TERMINAL}")),
             left: among("select id from jobs", "id", ""),
-            drop_all: ["artifacts", "attempts", "chunks", "labels", "submissions", "events", "job_inputs"]
-                .map(|table| among(&format!("delete from {table}"), "job_id", "")),
+            drop_all: OF_JOBS.map(|table| among(&format!("delete from {table}"), "job_id", "")),
             strip: text(&format!("update jobs set artifact_count = 0 where id = ? and {TERMINAL}")),
             notes: text("select notes from jobs where id = ?"),
             set_notes: text("update jobs set notes = ? where id = ?"),

@@ -72,6 +72,8 @@ pub(super) struct Statements {
     pub(super) artifacts: [Text; 4],
     pub(super) job: Text,
     pub(super) status: Text,
+    pub(super) owner: Text,
+    pub(super) queued_of: Text,
     pub(super) artifacts_of: Text,
     pub(super) artifact: Text,
     pub(super) unfinished: Text,
@@ -84,6 +86,10 @@ pub(super) struct Statements {
     pub(super) keep: super::keep::Texts,
     pub(super) inputs: super::inputs::Texts,
     pub(super) events: super::events::Texts,
+    pub(super) tokens: super::tokens::Texts,
+    pub(super) audit: super::audit::Texts,
+    pub(super) webhooks: super::webhooks::Texts,
+    pub(super) deliveries: super::deliveries::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -224,6 +230,10 @@ impl Statements {
                  from jobs where id = ?",
             ),
             status: text("select status, attempt from jobs where id = ?"),
+            owner: text("select user_id from jobs where id = ?"),
+            queued_of: text(
+                "select count(*) from (select id from jobs where status = 'queued' and user_id = ? limit ?) as few",
+            ),
             artifacts_of: text(&format!("select {ARTIFACT} from artifacts where job_id = ? order by id")),
             artifact: text(&format!("select {ARTIFACT} from artifacts where id = ?")),
             unfinished: text("select count(*) from jobs where status in ('queued', 'started')"),
@@ -241,6 +251,10 @@ impl Statements {
             inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
+            tokens: super::tokens::Texts::new(dialect),
+            audit: super::audit::Texts::new(dialect),
+            webhooks: super::webhooks::Texts::new(dialect),
+            deliveries: super::deliveries::Texts::new(dialect),
         }
     }
 

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Arguments, Row};
 use super::dialect::{Dialect, ROWS, Text};
 use super::statements::Statements;
 use super::writer::{Done, Op};
-use super::{Store, StoreError, inputs};
+use super::{Store, StoreError, inputs, webhooks};
 use crate::domain::input::InputId;
 use crate::domain::job::JobId;
 use crate::domain::submission::{Key, NewJob};
@@ -184,6 +184,7 @@ async fn insert(
         }
     }
     label(connection, statements, jobs, &given).await?;
+    webhooks::add_own(connection, statements, jobs, &given).await?;
     Ok(given)
 }
 

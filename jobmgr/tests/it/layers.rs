@@ -7,7 +7,7 @@ const ROOMS: [(&str, &[&str]); 4] =
     [("sqlx", &["store"]), ("poem", &["http"]), ("object_store", &["blobs"]), ("libloading", &["runner"])];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 10] = [
+const STRANGERS: [(&str, &[&str]); 12] = [
     ("secrets", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"]),
     ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
     ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
@@ -19,7 +19,9 @@ const STRANGERS: [(&str, &[&str]); 10] = [
         "jobspecs",
         &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"],
     ),
+    ("notify", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
     ("wrap", &["crate::"]),
+    ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

@@ -5,6 +5,9 @@
 
 mod blobs;
 mod cli;
+// Programs of Linux: generators and compilers of clients, a browser.
+#[cfg(target_os = "linux")]
+mod clients;
 mod collect;
 mod http;
 mod layers;
@@ -17,6 +20,7 @@ mod plugin_tools;
 mod printing;
 mod store;
 mod support;
+mod tokens;
 
 // Database servers, which run on Linux.
 #[cfg(target_os = "linux")]
@@ -78,6 +82,9 @@ mod servers;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;
+// POSIX shells, namespaces and database servers.
+#[cfg(target_os = "linux")]
+mod webhooks;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod zoo;

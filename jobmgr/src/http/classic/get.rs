@@ -6,9 +6,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::docs::Tag;
 use super::super::query::Id;
+use super::super::{Api, Caller};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::result::result;
 use crate::domain::job::{self, Artifact, Job, JobId, Parameters, Status};
@@ -29,6 +29,7 @@ impl Get {
     #[oai(path = "/jobs/get", method = "get", operation_id = "pollJob", tag = "Tag::Jobs")]
     async fn get(
         &self,
+        caller: Caller,
         /// The job's id, as `POST /jobs/start` gave it.
         id: Id,
     ) -> GetAnswer {
@@ -37,7 +38,7 @@ impl Get {
             Ok(_) => return GetAnswer::Answer(ErrorCode::NotFound.into()),
             Err(code) => return GetAnswer::Answer(code.into()),
         };
-        match self.api.store.job(id).await {
+        match self.api.store.job(id).await.map(|job| caller.seen(job)) {
             Ok(Some(job)) => self.show(job).await,
             Ok(None) => GetAnswer::Answer(ErrorCode::NotFound.into()),
             Err(failure) => {

@@ -16,6 +16,8 @@ mod jobs;
 mod jobspecs;
 /// Bodies that are JSON.
 mod json;
+/// Who asks.
+mod me;
 /// Bodies that are forms with files.
 mod multipart;
 /// What is in a path or a query, and what is wrong with it.
@@ -26,21 +28,29 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
-/// Times as text.
-mod time;
 /// A time as answers have it.
 mod timestamp;
+/// Who may call.
+mod tokens;
 /// What may be in a query.
 mod values;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// Who serves this database.
 mod workers;
 /// All artifacts of a job in one file.
 mod zip;
 
+use crate::domain::time;
+
 pub use artifacts::Artifacts;
 pub use inputs::Inputs;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run, Upload};
 pub use jobspecs::Jobspecs;
+pub use me::Me;
+pub use problem::{Code, Problem, ProblemJson};
 pub use stats::Stats;
+pub use tokens::Tokens;
+pub use webhooks::{Deliveries, Webhook, Webhooks};
 pub use workers::Workers;
 pub use zip::Zip;

@@ -8,6 +8,7 @@ use super::super::caller::Caller;
 use super::json::Object;
 use super::problem::{Code, FieldError, Problem};
 use super::time;
+use super::webhooks::OwnDraft;
 use crate::domain::input::InputId;
 use crate::domain::job::Parameters;
 use crate::domain::jobspec::{About, ParameterType};
@@ -22,6 +23,7 @@ pub struct Draft {
     labels: Labels,
     run_after_ms: Option<i64>,
     max_retries: Option<i64>,
+    webhook: Option<OwnDraft>,
     errors: Vec<FieldError>,
     /// What comes before the names of its fields.
     prefix: String,
@@ -36,11 +38,13 @@ impl Draft {
         }
         let values = object.map("parameters").unwrap_or_default();
         let priority = object.integer("priority", 0..=100);
-        let labels = labels(&mut object);
+        let labels = labels(&mut object).unwrap_or_default();
         let run_after_ms = run_after(&mut object);
         let max_retries = object.integer("maxRetries", 0..=100);
+        let webhook = OwnDraft::read(&mut object);
         let errors = object.errors();
-        Self { name, values, priority, labels, run_after_ms, max_retries, errors, prefix: prefix.to_owned() }
+        let prefix = prefix.to_owned();
+        Self { name, values, priority, labels, run_after_ms, max_retries, webhook, errors, prefix }
     }
 
     /// The job that comes of it.
@@ -56,13 +60,14 @@ impl Draft {
     /// # Errors
     /// As [`Draft::job`].
     pub async fn job_with(self, api: &Api, caller: &Caller, files: &[String]) -> Result<NewJob, Problem> {
-        let Self { name, mut values, priority, labels, run_after_ms, max_retries, mut errors, prefix } = self;
+        let Self { name, mut values, priority, labels, run_after_ms, max_retries, webhook, mut errors, prefix } = self;
         let Some(name) = name else { return Err(Problem::invalid(errors)) };
         let about = known(api, &name).await?;
         let place = format!("{prefix}parameters");
         errors.extend(named(uploaded(&about, &mut values, files), &place));
         let Checked { parameters, inputs, wrong } = check(api, caller, &about, &values, Texts::Serve, files).await?;
         errors.extend(named(wrong, &place));
+        let webhook = webhook.map(|own| own.own(api, &prefix, &mut errors)).transpose()?.flatten();
         if !errors.is_empty() {
             return Err(Problem::invalid(errors));
         }
@@ -76,6 +81,7 @@ impl Draft {
             run_after_ms,
             max_retries,
             queue_timeout,
+            webhook,
             user_id,
             inputs,
             ..NewJob::default()
@@ -176,9 +182,10 @@ pub fn named(wrong: Vec<parameters::Wrong>, place: &str) -> impl Iterator<Item =
     })
 }
 
-fn labels(object: &mut Object) -> Labels {
+/// The labels in `labels`, where there is such a field.
+pub fn labels(object: &mut Object) -> Option<Labels> {
     let mut labels = Labels::new();
-    let given = object.map("labels").unwrap_or_default();
+    let given = object.map("labels")?;
     if given.len() > MAX_LABELS {
         object.wrong::<()>("labels", format!("may be {MAX_LABELS} at most, and are {}", given.len()));
     }
@@ -192,7 +199,7 @@ fn labels(object: &mut Object) -> Labels {
             Err(right) => object.wrong::<()>(&format!("labels.{name}"), right).unwrap_or_default(),
         }
     }
-    labels
+    Some(labels)
 }
 
 fn run_after(object: &mut Object) -> Option<i64> {

@@ -21,6 +21,8 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (4, "submissions", include_str!("../../../migrations/sqlite/0004_submissions.sql")),
             (5, "inputs", include_str!("../../../migrations/sqlite/0005_inputs.sql")),
             (6, "events", include_str!("../../../migrations/sqlite/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/sqlite/0007_tokens.sql")),
+            (8, "webhooks", include_str!("../../../migrations/sqlite/0008_webhooks.sql")),
         ],
         Dialect::Postgres => &[
             (2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql")),
@@ -28,6 +30,8 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (4, "submissions", include_str!("../../../migrations/postgres/0004_submissions.sql")),
             (5, "inputs", include_str!("../../../migrations/postgres/0005_inputs.sql")),
             (6, "events", include_str!("../../../migrations/postgres/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/postgres/0007_tokens.sql")),
+            (8, "webhooks", include_str!("../../../migrations/postgres/0008_webhooks.sql")),
         ],
         Dialect::Mysql => &[
             (2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql")),
@@ -35,6 +39,8 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (4, "submissions", include_str!("../../../migrations/mysql/0004_submissions.sql")),
             (5, "inputs", include_str!("../../../migrations/mysql/0005_inputs.sql")),
             (6, "events", include_str!("../../../migrations/mysql/0006_events.sql")),
+            (7, "tokens", include_str!("../../../migrations/mysql/0007_tokens.sql")),
+            (8, "webhooks", include_str!("../../../migrations/mysql/0008_webhooks.sql")),
         ],
     };
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets, a real database and a real folder of objects.
 
 mod artifacts;
+mod auth;
 mod client;
 mod inputs;
 mod jobs;

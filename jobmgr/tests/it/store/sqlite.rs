@@ -135,7 +135,7 @@ async fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them
     assert!(made.success());
     let bytes = std::fs::read(&file).unwrap();
     let found = Store::inspect(&database(&file)).await.unwrap();
-    assert_eq!(found, Inspection::Old { found: 1, known: 4 });
+    assert!(matches!(found, Inspection::Old { found: 1, .. }), "{found:?}");
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "a look changes nothing");
 
     let store = Store::open(&database(&file)).await.unwrap();

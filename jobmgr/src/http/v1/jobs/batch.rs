@@ -6,10 +6,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::super::Api;
-use super::super::super::caller::Caller;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Failed;
 use super::super::json::Object as Fields;
 use super::super::problem::{FieldError, Problem};
@@ -17,6 +16,7 @@ use super::super::submission::Draft;
 use super::request::JsonBody;
 use super::submit::{OfSubmission, SubmitJob, no_inputs};
 use crate::domain::job::JobId;
+use crate::domain::submission::NewJob;
 use crate::store::Submitted;
 
 /// The largest body in bytes.
@@ -59,15 +59,19 @@ impl Batch {
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
             match draft.job(&self.api, &caller).await {
-                Ok(job) => jobs.push(job),
+                Ok(job) => jobs.push(NewJob { user_id: caller.user_id, ..job }),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
         }
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
+        queues::check(&self.api, &caller, jobs.len()).await?;
         match self.api.store.submit_together(jobs, None).await.map_err(|error| Problem::failed(&error))? {
-            Submitted::New(ids) => Ok(BatchAnswer::Queued(Compact(Queued { ids }))),
+            Submitted::New(ids) => {
+                self.api.audit.submitted(&caller, &ids);
+                Ok(BatchAnswer::Queued(Compact(Queued { ids })))
+            }
             Submitted::NoInput(ids) => Err(no_inputs(&ids).into()),
             Submitted::Before(id) | Submitted::Otherwise(id) => Err(Problem::other_submission(id).into()),
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::{Optional, Path};
@@ -57,6 +57,7 @@ impl Jobs {
     #[oai(path = "/v1/jobs/:id", method = "get", operation_id = "getJob", tag = "Tag::Jobs")]
     async fn get(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
@@ -69,10 +70,11 @@ impl Jobs {
         }
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         if let Some(Wait(patience)) = wait {
+            must_see(&self.api, &caller, id).await?;
             let waited = wait::for_end(&self.api.store, id, patience, &self.closing).await;
             waited.map_err(|error| Problem::failed(&error))?;
         }
-        Ok(JobAnswer::Job(Compact(shown(&self.api, id).await?)))
+        Ok(JobAnswer::Job(Compact(shown(&self.api, &caller, id).await?)))
     }
 
     /// Run a job again
@@ -82,12 +84,16 @@ impl Jobs {
     #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob", tag = "Tag::Jobs")]
     async fn retry(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<Created, Failed<OfChange>> {
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-        let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+        let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
+        if !caller.changes(job.user_id) {
+            return Err(Problem::not_yours(id).into());
+        }
         let about = known(&self.api, &job.name).await?;
         let inputs = self.api.store.inputs_of(id).await.map_err(|error| Problem::failed(&error))?;
         let new = NewJob {
@@ -101,7 +107,9 @@ impl Jobs {
             queue_timeout: about.queue_timeout(),
             ..NewJob::default()
         };
-        Ok(submit(&self.api, new, None, None, &self.closing).await?)
+        let created = submit(&self.api, &caller, new, None, None, &self.closing).await?;
+        self.api.audit.note(&caller, "job.retry", format_args!("job {id}"));
+        Ok(created)
     }
 
     /// Delete a job
@@ -111,6 +119,7 @@ impl Jobs {
     #[oai(path = "/v1/jobs/:id", method = "delete", operation_id = "deleteJob", tag = "Tag::Jobs")]
     async fn delete(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<DeleteAnswer, Failed<OfChange>> {
@@ -121,6 +130,7 @@ impl Jobs {
             return Err(Problem::not_ended(id, status).into());
         }
         self.remove(id).await?;
+        self.api.audit.note(&caller, "job.delete", format_args!("job {id}"));
         Ok(DeleteAnswer::Gone)
     }
 }
@@ -140,6 +150,15 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// The job is there, and the caller may see it.
+pub async fn must_see(api: &Api, caller: &Caller, id: JobId) -> Result<(), Problem> {
+    if caller.sees_all {
+        return Ok(());
+    }
+    let owner = api.store.owner(id).await.map_err(|error| Problem::failed(&error))?;
+    owner.filter(|owner| caller.sees(*owner)).map(drop).ok_or_else(|| Problem::no_job(Some(id)))
 }
 
 #[derive(ApiResponse)]

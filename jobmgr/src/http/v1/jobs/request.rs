@@ -91,7 +91,8 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     }
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let text = MetaSchema { min_length: Some(1), max_length: Some(LONGEST_KEY), ..MetaSchema::new("string") };
+        let text = MetaSchema::new_with_format("string", "ascii");
+        let text = MetaSchema { min_length: Some(1), max_length: Some(LONGEST_KEY), ..text };
         Some(MetaSchemaRef::Inline(Box::new(text)))
     }
 

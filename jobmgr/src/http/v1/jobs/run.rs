@@ -9,9 +9,8 @@ use poem_openapi::types::Any;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
-use super::super::super::caller::Caller;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
 use super::super::problem::Problem;
@@ -66,8 +65,7 @@ impl Run {
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
         let (parameters, inputs) = (checked.parameters, checked.inputs);
-        let user_id = caller.user_id;
-        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, user_id, inputs, ..NewJob::default() };
-        Ok(submit(&self.api, job, key, wait, &self.closing).await?)
+        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, inputs, ..NewJob::default() };
+        Ok(submit(&self.api, &caller, job, key, wait, &self.closing).await?)
     }
 }

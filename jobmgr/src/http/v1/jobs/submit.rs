@@ -7,13 +7,14 @@ use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Causes;
 use super::super::job::JobInfo;
 use super::super::problem::{Code, FieldError, Problem};
 use super::super::timestamp::Timestamp;
 use super::super::values::Wait;
+use super::super::webhooks::Own;
 use super::wait;
 use crate::domain::input::InputId;
 use crate::domain::job::{Job, JobId};
@@ -44,12 +45,15 @@ impl Causes for OfSubmission {
 /// Queues a job and answers.
 pub async fn submit(
     api: &Api,
+    caller: &Caller,
     job: NewJob,
     key: Option<Key>,
     wait: Option<Wait>,
     closing: &CancellationToken,
 ) -> Result<Created, Problem> {
     let failed = |error| Problem::failed(&error);
+    let job = NewJob { user_id: caller.user_id, ..job };
+    queues::check(api, caller, 1).await?;
     let (id, new) = match (key, job.inputs.is_empty()) {
         (None, true) => (api.store.submit(job).await.map_err(failed)?, true),
         (key, _) => match queued(api, job, key).await? {
@@ -59,10 +63,13 @@ pub async fn submit(
             Submitted::NoInput(ids) => return Err(no_inputs(&ids)),
         },
     };
+    if new {
+        api.audit.submitted(caller, &[id]);
+    }
     if let Some(Wait(patience)) = wait {
         wait::for_end(&api.store, id, patience, closing).await.map_err(failed)?;
     }
-    let job = shown(api, id).await?;
+    let job = shown(api, caller, id).await?;
     Ok(if new { Created::New(Compact(job), format!("/v1/jobs/{id}")) } else { Created::Before(Compact(job)) })
 }
 
@@ -96,10 +103,10 @@ pub fn no_inputs(ids: &[InputId]) -> Problem {
     Problem::invalid(ids.iter().map(gone).collect())
 }
 
-/// A job with what it left.
-pub async fn shown(api: &Api, id: JobId) -> Result<JobInfo, Problem> {
+/// A job with what it left, if the caller may see it.
+pub async fn shown(api: &Api, caller: &Caller, id: JobId) -> Result<JobInfo, Problem> {
     let job: Option<Job> = api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-    let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+    let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
     JobInfo::whole(job, &api.blobs).await.map_err(|error| {
         tracing::error!(job = id, %error, "can't read a job's output");
         Problem::unavailable()
@@ -130,17 +137,22 @@ pub struct SubmitJob {
     /// The name of the jobspec to run.
     name: String,
     /// The job's values: texts, numbers, true or false, or texts that stand for those.
+    #[oai(skip_serializing_if_is_none)]
     parameters: Option<BTreeMap<String, Any<Value>>>,
     /// 0 to 100; jobs with lower numbers run first. Left out: the jobspec's, which usually is 50.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     priority: Option<i64>,
     /// What jobs are to be found by: up to 32 names with a text each.
+    #[oai(skip_serializing_if_is_none)]
     labels: Option<BTreeMap<String, String>>,
     /// It does not start before this time, such as `2026-01-02T03:04:05Z`.
+    #[oai(skip_serializing_if_is_none)]
     run_after: Option<Timestamp>,
     /// How often it is run again after it failed; left out: as its jobspec says.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
+    // Who is told of its end; no doc comment: the reference would become an `allOf` of the reference and the comment.
+    webhook: Option<Own>,
 }
 
 impl Example for SubmitJob {
@@ -154,6 +166,7 @@ impl Example for SubmitJob {
             labels: None,
             run_after: None,
             max_retries: None,
+            webhook: None,
         }
     }
 }

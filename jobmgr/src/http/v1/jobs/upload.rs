@@ -89,7 +89,7 @@ impl Upload {
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),
         };
-        Ok(self.with_files(job, names, intake, key, wait).await?)
+        Ok(self.with_files(&caller, job, names, intake, key, wait).await?)
     }
 
     /// Run a jobspec with files
@@ -126,7 +126,7 @@ impl Upload {
         }
         let (priority, queue_timeout, user_id) = (about.priority, about.queue_timeout(), caller.user_id);
         let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, user_id, ..NewJob::default() };
-        Ok(self.with_files(job, names, intake, key, wait).await?)
+        Ok(self.with_files(&caller, job, names, intake, key, wait).await?)
     }
 }
 
@@ -134,18 +134,19 @@ impl Upload {
     /// Queues a job that is given these files.
     async fn with_files(
         &self,
+        caller: &Caller,
         mut job: NewJob,
         names: Vec<String>,
         intake: Intake,
         key: Option<Key>,
         wait: Option<Wait>,
     ) -> Result<Created, Problem> {
-        let ids: Vec<InputId> = intake.keep(job.user_id).await?;
+        let ids: Vec<InputId> = intake.keep(caller.user_id).await?;
         for (name, id) in names.into_iter().zip(&ids) {
             job.parameters.insert(name, id.to_string());
             job.inputs.push(*id);
         }
-        let created = submit(&self.api, job, key, wait, &self.closing).await;
+        let created = submit(&self.api, caller, job, key, wait, &self.closing).await;
         if !matches!(created, Ok(Created::New(..))) {
             forget(&self.api, ids).await;
         }

@@ -7,6 +7,8 @@ mod keep;
 mod moves;
 mod several;
 mod submissions;
+mod tokens;
+mod webhooks;
 
 pub use elsewhere::nobody_comes;
 
@@ -90,7 +92,9 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     elsewhere::all(&fresh).await;
     inputs::all(&fresh).await;
     submissions::all(&fresh).await;
+    webhooks::all(&fresh).await;
     events::all(&fresh).await;
+    tokens::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

@@ -214,16 +214,16 @@ async fn pages_follow_each_other(store: &Store) {
 }
 
 async fn jobs_are_counted(store: &Store) {
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert!(counts.by_status.is_empty() && counts.oldest_queued_ms.is_none(), "{counts:?}");
     let now = read(store, store.submit(job("x", 50)).await.unwrap()).await.created_ms;
     store.submit(NewJob { run_after_ms: Some(now + 3_600_000), ..job("later", 0) }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status, [(Status::Queued, 2)]);
     assert!((20..60_000).contains(&counts.oldest_queued_ms.unwrap()), "{counts:?}");
     claim_one(store, "w", LEASE).await.unwrap();
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status.iter().map(|(_, count)| count).sum::<u64>(), 2);
     assert_eq!(counts.oldest_queued_ms, None);
 }
