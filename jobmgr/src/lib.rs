@@ -20,6 +20,8 @@ pub mod jobspecs;
 pub mod keep;
 /// The machine that this process runs on.
 pub mod machine;
+/// What is counted and measured; the only room that names prometheus.
+pub mod metrics;
 /// The child process that runs jobs, and the worker's end of the line to it.
 pub mod runner;
 /// The queue and everything that is remembered; the only room that names sqlx.

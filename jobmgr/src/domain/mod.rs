@@ -20,5 +20,7 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
+/// Which trace something belongs to.
+pub mod trace;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;

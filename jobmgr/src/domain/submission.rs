@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
+use super::trace::TraceParent;
 
 /// The user whose jobs those are that came without a token.
 pub const LOCAL_USER: i64 = 1;
@@ -42,6 +43,8 @@ pub struct NewJob {
     pub labels: Labels,
     /// The job that it repeats.
     pub retry_of: Option<JobId>,
+    /// The trace that its submission belongs to.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl Default for NewJob {
@@ -57,6 +60,7 @@ impl Default for NewJob {
             max_retries: None,
             labels: Labels::new(),
             retry_of: None,
+            trace_parent: None,
         }
     }
 }

@@ -288,6 +288,9 @@ async fn take(
         last_chance: false,
         started_ms: row.try_get(6)?,
         created_ms: row.try_get(7)?,
+        run_after_ms: 0,
+        // Its attempt was told when it began.
+        trace_parent: None,
         worker: worker.to_owned(),
     };
     Ok(Some(Taken {

@@ -72,6 +72,7 @@ use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
+use crate::metrics;
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
 
 /// A failure that comes within this time is that of a connection which was closed before.
@@ -278,6 +279,8 @@ impl Store {
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
+            run_after_ms: 0,
+            trace_parent: None,
             worker: worker.to_owned(),
         };
         self.leave_job(&claim).await
@@ -437,10 +440,11 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         spawned(async move {
             let begun = Instant::now();
-            match shared.read_once(&work).await {
+            let read = match shared.read_once(&work).await {
                 Err(StoreError::Unavailable(_)) if begun.elapsed() < AT_ONCE => shared.read_once(&work).await,
                 result => result,
-            }
+            };
+            read.inspect_err(|error| metrics::database_error(error.kind()))
         })
         .await
     }

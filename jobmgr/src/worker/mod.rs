@@ -64,6 +64,7 @@ use crate::crash;
 use crate::domain::job::JobId;
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
+use crate::metrics;
 use crate::runner::plugin::Plugins;
 use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
@@ -219,6 +220,7 @@ impl Worker {
             ending: CancellationToken::new(),
         });
         let thread = own_thread().map_err(|error| format!("the worker's thread can't be started: {error}"))?;
+        metrics::slots(shared.parts.config.concurrency);
         let slots = (0..shared.parts.config.concurrency).map(|_| thread.spawn(slot::run(Arc::clone(&shared))));
         let slots = slots.collect();
         let keepers = vec![
@@ -284,6 +286,7 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         match shared.parts.store.sweep().await {
             Ok(swept) => {
+                metrics::swept(swept.queued, swept.ended.len(), swept.overdue.len());
                 if swept.queued > 0 || !swept.ended.is_empty() {
                     crash::at(crash::Point::AfterSweep);
                     warn!(queued = swept.queued, ended = swept.ended.len(), "took back jobs whose lease ran out");

@@ -13,6 +13,7 @@ use super::file::{self, Looks};
 use super::schema::{self, Wrong};
 use super::{Load, Loaded, Loading, Runner};
 use crate::config;
+use crate::metrics;
 use crate::runner::link::Failure;
 
 /// How long a library may take to open when it is only looked at.
@@ -315,7 +316,10 @@ impl Entry {
         let started = Loading::start(&load, self.environment()).await;
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
         let runner = match loading.ready().await {
-            Ok(runner) => runner,
+            Ok(runner) => {
+                metrics::runner_started("library");
+                runner
+            }
             Err(failure) => {
                 let printed = loading.end().await;
                 if !printed.is_empty() {

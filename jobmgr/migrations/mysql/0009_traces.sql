@@ -1,0 +1,5 @@
+-- The trace that a job's submission belongs to.
+alter table jobs add column trace_parent varchar(55);
+
+-- The GPUs that a worker has, as JSON; null: none.
+alter table workers add column gpus text;
