@@ -26,6 +26,8 @@ pub mod metrics;
 pub mod runner;
 /// The queue and everything that is remembered; the only room that names sqlx.
 pub mod store;
+/// Traces of jobs.
+pub mod telemetry;
 /// Claim, run, collect, finish.
 pub mod worker;
 /// A job's command on a machine that has no jobmgr but the program.

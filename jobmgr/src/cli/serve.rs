@@ -11,8 +11,11 @@ use tracing::{debug, info};
 use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
 use crate::config::{self, Config};
+use crate::domain::executor::Executors;
 use crate::http::{self, Abouts, Api};
 use crate::jobspecs::Jobspecs;
+use crate::runner::executors;
+use crate::telemetry;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
@@ -39,24 +42,30 @@ pub(super) async fn serve(how: Serve) -> ExitCode {
 async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // From here on a signal is a request, however early it comes.
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    if let Some(files) = &config.server.tls {
+        http::check_tls(files).map_err(|why| format!("[Server] TLS: {why}"))?;
+    }
     let listener = bind(&config).await?;
+    let traces = telemetry::start(&config.telemetry)?;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if !address.ip().is_unspecified() {
         // Good for jobs of this machine at least.
-        parts.public_url.get_or_insert_with(|| format!("http://{address}"));
+        parts.public_url.get_or_insert_with(|| format!("{scheme}://{address}"));
     }
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
+        executors: executors(&parts),
         config: Arc::new(within_open_files(config.server.clone())),
     };
     let keeper = service::keeper(&parts, &config);
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());
-    greet(address, &jobspecs, how);
+    greet(&format!("{scheme}://{address}"), &jobspecs, how);
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
     let why = stops.next().await;
@@ -72,6 +81,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
     database.close().await;
+    traces.end();
     served.map_err(|error| format!("the HTTP server failed: {error}"))
 }
 
@@ -122,9 +132,15 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs, how: &Serve) {
-    say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
-    say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
+/// What can run jobs here.
+fn executors(parts: &worker::Parts) -> Executors {
+    let plugins = parts.plugins.clone();
+    Executors::new(move || executors::known(&plugins))
+}
+
+fn greet(address: &str, jobspecs: &Jobspecs, how: &Serve) {
+    say(stdout(), format_args!("jobmgr {} listens on {address}", env!("CARGO_PKG_VERSION")));
+    say(stdout(), format_args!("  try it in a browser: {address}/docs"));
     if how.no_worker {
         say(stdout(), format_args!("  runs no jobs itself"));
         return;

@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -66,6 +68,11 @@ pub struct Server {
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// The certificate and the key with which connections are encrypted; unset: they are not.
+    #[serde(rename = "TLS")]
+    pub tls: Option<TlsFiles>,
+    /// Whether the log has a line for each request.
+    pub access_log: bool,
     /// How many connections are served at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -84,11 +91,23 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            tls: None,
+            access_log: false,
             max_connections: 4096,
             max_result_bytes: 16 << 20,
             jobspecs: "jobspecs".into(),
         }
     }
+}
+
+/// `[Server] TLS`: two PEM files, which are read anew when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate, and after it those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// `[Database]`
@@ -276,6 +295,15 @@ impl Default for Retention {
         let hour = Duration::from_secs(3600);
         Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
     }
+}
+
+/// `[Telemetry]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are sent to, by OTLP over HTTP: http://HOST:4318. Needs a jobmgr that was built with the feature otel.
+    #[serde(rename = "OTLP")]
+    pub otlp: Option<String>,
 }
 
 /// `[Executors.NAME]`

@@ -4,6 +4,8 @@
 pub mod disposition;
 /// Go duration strings (`1m30s`).
 pub mod duration;
+/// What is to be known of an executor.
+pub mod executor;
 /// Output of which the middle is left out.
 pub mod gap;
 /// Jobs, their states and how they end.

@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::domain::executor::Executors;
 use crate::store::Store;
 
+/// Each request in the log and in the numbers.
+mod access;
 /// What is to be known of jobs before they are run.
 mod abouts;
 /// Bodies of requests, read up to a limit.
@@ -28,10 +31,14 @@ mod content;
 mod docs;
 /// What every request passes: request id, `Host`, routing, text for what has no route.
 mod front;
+/// How little a browser may do with an answer.
+mod guard;
 /// The greeting and the health check.
 mod home;
 /// Under which names this server may be called, and from which pages.
 mod hosts;
+/// Numbers for monitoring.
+mod metrics;
 /// A job's output as text.
 mod output;
 /// How slow a client may be.
@@ -46,6 +53,10 @@ mod routes;
 mod server;
 /// Addresses that nobody but us can make, and that expire.
 mod signature;
+/// Encrypted connections.
+mod tls;
+/// The trace that a submission belongs to.
+mod trace;
 /// The OpenAPI document with an operation for each jobspec.
 mod typed;
 /// Files of jobs that run elsewhere, under addresses that we signed.
@@ -65,6 +76,8 @@ pub struct Api {
     pub blobs: Blobs,
     /// What is to be known of jobs before they are run.
     pub abouts: Abouts,
+    /// What can run jobs here.
+    pub executors: Executors,
     /// `[Server]`
     pub config: Arc<config::Server>,
 }
@@ -73,9 +86,22 @@ pub struct Api {
 /// most 10 s) and returns when every connection is closed.
 ///
 /// # Errors
-/// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
+/// When the listener's own address or the files of `[Server] TLS` can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
+    let tls = api.config.tls.as_ref().map(tls::Tls::open).transpose().map_err(io::Error::other)?.map(Arc::new);
     let front = front::Front::new(Arc::new(api), shutdown.clone());
-    server::run(listener, Arc::new(front), limit, shutdown).await
+    if let Some(tls) = tls.clone() {
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { shutdown.run_until_cancelled(tls.watch()).await });
+    }
+    server::run(listener, server::Ways { front: Arc::new(front), tls }, limit, shutdown).await
+}
+
+/// Whether connections can be encrypted with these files.
+///
+/// # Errors
+/// Which file can't serve, and why.
+pub fn check_tls(files: &config::TlsFiles) -> Result<(), String> {
+    tls::Tls::open(files).map(drop)
 }

@@ -12,14 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
+use super::metrics::Metrics;
+use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Executors, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
-    (Jobspecs, Workers, Stats),
+    (Jobspecs, Workers, Executors, Stats, Metrics),
 );
 
 /// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
@@ -46,7 +47,13 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
-    let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
+    let server = (
+        Jobspecs { api: api.clone() },
+        Workers { api: api.clone() },
+        Executors { api: api.clone() },
+        Stats { api: api.clone() },
+        Metrics::new(api),
+    );
     let described: Described = (classic, jobs, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))

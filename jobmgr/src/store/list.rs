@@ -1,12 +1,18 @@
 //! Pages of jobs, the newest first, and how many there are.
 
+use std::time::Duration;
+
 use sqlx::any::AnyArguments;
-use sqlx::{Arguments, Row};
+use sqlx::{AnyConnection, Arguments, Row};
 
 use super::dialect::{Dialect, Text};
 use super::read::{LISTED, listed};
-use super::{Store, StoreError};
+use super::statements::Statements;
+use super::{Store, StoreError, millis};
 use crate::domain::job::{Job, JobId, Status};
+
+/// Over how long what happens is counted, for its rate.
+pub const RATED: Duration = Duration::from_secs(5 * 60);
 
 /// Which jobs are asked for: those of which all that is given is true.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,12 +42,28 @@ pub struct Counts {
     pub by_status: Vec<(Status, u64)>,
     /// How long the oldest job that could start waits, in milliseconds.
     pub oldest_queued_ms: Option<u64>,
+    /// How many were submitted within the last [`RATED`].
+    pub submitted: u64,
+    /// How many ended within the last [`RATED`].
+    pub finished: u64,
+}
+
+/// Jobs that have not ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many there are by where they stand and the name of their jobspec.
+    pub jobs: Vec<(Status, String, u64)>,
+    /// How long the oldest job that could start waits, in milliseconds.
+    pub oldest_queued_ms: Option<u64>,
 }
 
 /// The statements of this file that are always the same.
 pub(super) struct Texts {
     count: Text,
     oldest: Text,
+    unfinished: [Text; 2],
+    submitted: Text,
+    finished: Text,
 }
 
 impl Texts {
@@ -52,6 +74,12 @@ impl Texts {
                 "select {now} - min(case when run_after > created_at then run_after else created_at end) from jobs \
                  where status = 'queued' and run_after <= {now}",
             ),
+            // In words, not bound: an index has queued jobs alone, and another one those that run.
+            unfinished: ["queued", "started"].map(|status| {
+                dialect.text(&format!("select name, count(*) from jobs where status = '{status}' group by name"))
+            }),
+            submitted: dialect.text("select count(*) from jobs where created_at > {now} - ?"),
+            finished: dialect.text("select count(*) from jobs where finished_at > {now} - ?"),
         }
     }
 }
@@ -87,13 +115,44 @@ impl Store {
                     by_status
                         .extend(Status::from_word(&word).map(|status| (status, u64::try_from(count).unwrap_or(0))));
                 }
-                let oldest = statements.query(&statements.list.oldest).fetch_one(connection).await?;
-                let oldest: Option<i64> = oldest.try_get(0)?;
-                Ok(Counts { by_status, oldest_queued_ms: oldest.map(|age| u64::try_from(age).unwrap_or(0)) })
+                let oldest_queued_ms = oldest(connection, statements).await?;
+                let mut lately = [0, 0];
+                for (text, count) in [&statements.list.submitted, &statements.list.finished].iter().zip(&mut lately) {
+                    let row = statements.query(text).bind(millis(RATED)).fetch_one(&mut *connection).await?;
+                    *count = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
+                }
+                let [submitted, finished] = lately;
+                Ok(Counts { by_status, oldest_queued_ms, submitted, finished })
             })
         })
         .await
     }
+
+    /// The jobs that have not ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.read(|connection, statements| {
+            Box::pin(async move {
+                let mut jobs = Vec::new();
+                for (text, status) in statements.list.unfinished.iter().zip([Status::Queued, Status::Started]) {
+                    for row in statements.query(text).fetch_all(&mut *connection).await? {
+                        let (name, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+                        jobs.push((status, name, u64::try_from(count).unwrap_or(0)));
+                    }
+                }
+                Ok(Backlog { jobs, oldest_queued_ms: oldest(connection, statements).await? })
+            })
+        })
+        .await
+    }
+}
+
+async fn oldest(connection: &mut AnyConnection, statements: &Statements) -> Result<Option<u64>, sqlx::Error> {
+    let row = statements.query(&statements.list.oldest).fetch_one(connection).await?;
+    let age: Option<i64> = row.try_get(0)?;
+    Ok(age.map(|age| u64::try_from(age).unwrap_or(0)))
 }
 
 /// A statement of what is asked for, and its values. Only words of our own are in its text.

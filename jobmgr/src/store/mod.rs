@@ -64,7 +64,7 @@ pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
 pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
-pub use list::{Asked, Counts};
+pub use list::{Asked, Backlog, Counts, RATED};
 pub use open::{Inspection, Original};
 use statements::Statements;
 pub use submit::Submitted;

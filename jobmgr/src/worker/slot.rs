@@ -18,6 +18,7 @@ use crate::domain::job::{Claim, Finish};
 use crate::metrics;
 use crate::runner::Runner;
 use crate::store::{StoreError, Taken};
+use crate::telemetry;
 
 /// How long writes of an ended attempt are tried again while the database is away, beside the lease.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -187,13 +188,16 @@ fn waited(claim: &Claim) -> Duration {
 async fn to_its_end(
     shared: &Arc<Shared>,
     kept: &mut Kept,
-    (claim, hold, turn): Held,
+    (mut claim, hold, turn): Held,
     origin: Origin,
     claims: bool,
 ) -> Option<Held> {
+    let trace = telemetry::attempt(&claim);
+    claim.trace_parent = trace.parent().map(|parent| parent.to_string());
     let begun = Instant::now();
     let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
     metrics::attempted(&claim.name, ending.had_jobspec(), ending.word(), begun.elapsed());
+    trace.end(ending.word());
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);

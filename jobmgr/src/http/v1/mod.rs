@@ -2,6 +2,8 @@
 
 /// The files that jobs left.
 mod artifacts;
+/// What can run jobs.
+mod executors;
 /// The problems that an operation may have.
 mod failed;
 /// A job as it is shown.
@@ -30,6 +32,7 @@ mod workers;
 mod zip;
 
 pub use artifacts::Artifacts;
+pub use executors::Executors;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
 pub use stats::Stats;

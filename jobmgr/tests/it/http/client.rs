@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jobmgr::blobs::Blobs;
 use jobmgr::config;
+use jobmgr::domain::executor::Executors;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters, Reason, Status};
 use jobmgr::domain::submission::NewJob;
 use jobmgr::http::{self, Abouts, Api};
@@ -56,6 +57,7 @@ impl Server {
         let api = Api {
             abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
             store,
+            executors: Executors::new(Vec::new),
             blobs: Blobs::open(&storage, None).unwrap(),
             config: Arc::new(config),
         };

@@ -2,8 +2,10 @@
 
 mod artifacts;
 mod client;
+mod headers;
 mod jobs;
 mod limits;
 mod server;
 mod submissions;
+mod tls;
 mod v1;

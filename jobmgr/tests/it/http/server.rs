@@ -105,7 +105,7 @@ async fn each_answer_has_a_request_id() {
 }
 
 #[tokio::test]
-async fn the_document_and_its_page_take_nothing_from_the_query() {
+async fn row_102_the_document_and_its_page_take_nothing_from_the_query() {
     let server = Server::start().await;
     server.get("/openapi.json").await.assert(200, &jobmgr::http::openapi());
     let plain = server.get("/docs").await;

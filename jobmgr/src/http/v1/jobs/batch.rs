@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::super::Api;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::failed::Failed;
 use super::super::json::Object as Fields;
 use super::super::problem::{FieldError, Problem};
@@ -16,6 +17,7 @@ use super::super::submission::Draft;
 use super::request::JsonBody;
 use super::submit::{OfSubmission, SubmitJob};
 use crate::domain::job::JobId;
+use crate::domain::submission::NewJob;
 
 /// The largest body in bytes.
 const MAX: u64 = 16 << 20;
@@ -34,7 +36,11 @@ impl Batch {
     ///
     /// Queues up to 1,000 jobs at once: all of them, or none.
     #[oai(path = "/v1/jobs/batch", method = "post", operation_id = "submitBatch", tag = "Tag::Jobs")]
-    async fn submit(&self, body: JsonBody<SubmitBatch, MAX>) -> Result<BatchAnswer, Failed<OfSubmission>> {
+    async fn submit(
+        &self,
+        trace: Trace,
+        body: JsonBody<SubmitBatch, MAX>,
+    ) -> Result<BatchAnswer, Failed<OfSubmission>> {
         let (mut object, _) = body.0?;
         let list = match object.take("jobs") {
             Some(Value::Array(list)) if (1..=MOST).contains(&list.len()) => list,
@@ -53,7 +59,7 @@ impl Batch {
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
             match draft.job(&self.api).await {
-                Ok(job) => jobs.push(job),
+                Ok(job) => jobs.push(NewJob { trace_parent: trace.parent(), ..job }),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::super::Api;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
 use super::super::problem::Problem;
@@ -47,6 +48,7 @@ impl Run {
         /// What the client calls this submission: 1 to 255 ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyKey,
+        trace: Trace,
         body: JsonBody<BTreeMap<String, Any<Value>>, MAX>,
     ) -> Result<Created, Failed<OfSubmission>> {
         let mut errors = Vec::new();
@@ -65,7 +67,9 @@ impl Run {
         }
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
-        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, ..NewJob::default() };
+        let trace_parent = trace.parent();
+        let job =
+            NewJob { name: jobspec.0, parameters, priority, queue_timeout, trace_parent, ..NewJob::default() };
         Ok(submit(&self.api, job, key, wait, &self.closing).await?)
     }
 }
