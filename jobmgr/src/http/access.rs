@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use poem::http::{HeaderValue, Method};
-use poem::route::PathPattern;
+use poem::PathPattern;
 use poem::{Request, Response};
 use tracing::Level;
 

@@ -9,7 +9,7 @@ use hyper::body::Body;
 use poem::error::NotFoundError;
 use poem::http::header::CONTENT_TYPE;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use poem::route::PathPattern;
+use poem::PathPattern;
 use poem::{Endpoint, Request, Response, Route};
 use tokio_util::sync::CancellationToken;
 

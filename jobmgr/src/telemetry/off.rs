@@ -1,5 +1,7 @@
 //! Nothing is recorded: what a submission says of its trace is handed on as it is.
 
+use std::time::Duration;
+
 use crate::config::Telemetry;
 use crate::domain::job::Claim;
 use crate::domain::trace::TraceParent;
@@ -38,8 +40,8 @@ impl Submission {
 /// An attempt, until it is ended.
 pub struct Attempt(Option<TraceParent>);
 
-/// An attempt begins.
-pub fn attempt(claim: &Claim) -> Attempt {
+/// An attempt begins, of a job that waited for so long; `None`: it was taken over, and began elsewhere.
+pub fn attempt(claim: &Claim, _waited: Option<Duration>) -> Attempt {
     Attempt(claim.trace_parent.as_deref().and_then(TraceParent::parse))
 }
 

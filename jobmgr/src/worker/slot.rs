@@ -168,9 +168,6 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 /// Runs a claim to its end; gives the claim that was made with it.
 async fn work(shared: &Arc<Shared>, kept: &mut Kept, held: Held, origin: Origin, claims: bool) -> Option<Held> {
     let _busy = metrics::busy(if claims { metrics::Place::Slot } else { metrics::Place::Beside });
-    if matches!(origin, Origin::Claimed) {
-        metrics::claimed(waited(&held.0));
-    }
     let next = to_its_end(shared, kept, held, origin, claims).await;
     if shared.parts.plugins.names().next().is_some() {
         shared.untidy.notify_one();
@@ -192,7 +189,11 @@ async fn to_its_end(
     origin: Origin,
     claims: bool,
 ) -> Option<Held> {
-    let trace = telemetry::attempt(&claim);
+    let waited = matches!(origin, Origin::Claimed).then(|| waited(&claim));
+    if let Some(waited) = waited {
+        metrics::claimed(waited);
+    }
+    let trace = telemetry::attempt(&claim, waited);
     claim.trace_parent = trace.parent().map(|parent| parent.to_string());
     let begun = Instant::now();
     let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
