@@ -59,7 +59,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
-        executors: executors(&parts),
+        executors: known_executors(&parts),
         config: Arc::new(within_open_files(config.server.clone())),
     };
     let keeper = service::keeper(&parts, &config);
@@ -133,7 +133,7 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
 }
 
 /// What can run jobs here.
-fn executors(parts: &worker::Parts) -> Executors {
+fn known_executors(parts: &worker::Parts) -> Executors {
     let plugins = parts.plugins.clone();
     Executors::new(move || executors::known(&plugins))
 }

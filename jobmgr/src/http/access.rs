@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use poem::http::{HeaderValue, Method};
 use poem::PathPattern;
+use poem::http::{HeaderValue, Method};
 use poem::{Request, Response};
 use tracing::Level;
 

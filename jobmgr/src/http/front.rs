@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper::body::Body;
+use poem::PathPattern;
 use poem::error::NotFoundError;
 use poem::http::header::CONTENT_TYPE;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use poem::PathPattern;
 use poem::{Endpoint, Request, Response, Route};
 use tokio_util::sync::CancellationToken;
 

@@ -83,7 +83,10 @@ impl Metrics {
         let store = &self.api.store;
         let backlog = store.backlog().await?;
         let workers = store.workers().await?;
-        let jobs = backlog.jobs.into_iter().map(|(status, name, count)| (status.as_str(), name, count));
+        let known = self.api.abouts.all().await;
+        // A name that no jobspec has may be anything.
+        let named = |name: String| if known.contains_key(&name) { name } else { metrics::OTHERS.to_owned() };
+        let jobs = backlog.jobs.into_iter().map(|(status, name, count)| (status.as_str(), named(name), count));
         let states = ["active", "draining", "api", "silent"];
         let count = |state: &str| workers.iter().filter(|worker| state_of(worker) == state).count() as u64;
         Ok(Backlog {

@@ -15,10 +15,10 @@ use crate::config;
 use crate::domain::executor::Executors;
 use crate::store::Store;
 
-/// Each request in the log and in the numbers.
-mod access;
 /// What is to be known of jobs before they are run.
 mod abouts;
+/// Each request in the log and in the numbers.
+mod access;
 /// Bodies of requests, read up to a limit.
 mod body;
 /// Who asks, and what they may.

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::classic::{Download, Get, Start};
 use super::home::Home;
 use super::metrics::Metrics;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Executors, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
+use super::v1::{
+    Artifacts, Attempts, Batch, Cancel, Collection, Executors, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip,
+};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.

@@ -43,12 +43,7 @@ pub struct Ways {
 }
 
 /// Serves until `shutdown`, at most `limit` connections at once: further ones wait in the listener's backlog.
-pub async fn run(
-    listener: TcpListener,
-    ways: Ways,
-    limit: usize,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub async fn run(listener: TcpListener, ways: Ways, limit: usize, shutdown: CancellationToken) -> io::Result<()> {
     let local = listener.local_addr()?;
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();

@@ -67,7 +67,9 @@ impl Tls {
                 Ok(config) => {
                     *self.now.write().unwrap_or_else(PoisonError::into_inner) = config;
                     let certificate = self.files.certificate.display();
-                    tracing::info!("[Server] TLS: the certificate in {certificate} has changed, and serves from now on");
+                    tracing::info!(
+                        "[Server] TLS: the certificate in {certificate} has changed, and serves from now on"
+                    );
                 }
                 // The two files of a pair are not replaced in one moment: it gets another look.
                 Err(_) if suspect.as_ref() != Some(&found) => {
@@ -93,7 +95,8 @@ impl Pair {
         if chain.is_empty() {
             return Err(at(&files.certificate, "has no certificate (-----BEGIN CERTIFICATE-----)"));
         }
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| at(&files.key, no_key(&self.key, &error)))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| at(&files.key, no_key(&self.key, &error)))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?.with_no_client_auth();

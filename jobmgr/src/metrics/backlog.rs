@@ -9,7 +9,7 @@ use super::{labels, made_in};
 /// What the database knows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Backlog {
-    /// How many jobs have this status and the name of this jobspec.
+    /// How many jobs have this status and the name of this jobspec; [`OTHERS`](super::OTHERS) for those that have none.
     pub jobs: Vec<(&'static str, String, u64)>,
     /// How long the oldest job that could start waits; 0 where none does.
     pub oldest_queued_seconds: f64,

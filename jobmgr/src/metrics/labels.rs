@@ -8,7 +8,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 const JOBSPECS: usize = 200;
 
 /// What the others share.
-const OTHERS: &str = "(others)";
+pub const OTHERS: &str = "(others)";
 
 /// Those that have.
 static NAMES: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
@@ -16,7 +16,7 @@ static NAMES: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::de
 /// The label of a jobspec that was run or is waited for.
 pub(super) fn jobspec(name: &str) -> &'static str {
     let known = known(name);
-    if known != OTHERS {
+    if known != OTHERS || name == OTHERS {
         return known;
     }
     let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);

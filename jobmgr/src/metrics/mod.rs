@@ -26,6 +26,7 @@ use prometheus::{HistogramOpts, IntGaugeVec, Opts, Registry, TextEncoder};
 pub use backlog::Backlog;
 pub use data::{conflict, database_error, storage_error, submitted, swept};
 pub use http::{Open, connection, handshake_failed, request};
+pub use labels::OTHERS;
 pub use work::{Busy, Place, attempted, busy, claimed, lease_lost, runner_died, runner_started, slots};
 
 /// The media type of [`text`].

@@ -72,8 +72,8 @@ use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
-use crate::metrics;
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
+use crate::metrics;
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);

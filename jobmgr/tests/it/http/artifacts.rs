@@ -102,7 +102,11 @@ async fn row_67_a_file_of_more_than_four_gibibytes() {
         assert_eq!((head.status, head.header("content-length")), (200, size.to_string().as_str()), "{address}");
         let part = server.ask("GET", address, "Range: bytes=4294967294-4294967299\r\n").await;
         assert_part(&part, &format!("bytes 4294967294-4294967299/{size}"), &[0; 6]);
-        assert_part(&server.ask("GET", address, "Range: bytes=-7\r\n").await, "bytes 5368709120-5368709126/5368709127", &[0; 7]);
+        assert_part(
+            &server.ask("GET", address, "Range: bytes=-7\r\n").await,
+            "bytes 5368709120-5368709126/5368709127",
+            &[0; 7],
+        );
     }
 }
 

@@ -60,12 +60,8 @@ fn row_101_what_a_client_sent_can_not_forge_the_log() {
     let server = home.serve();
     let before = home.log().lines().count();
     let long = "y".repeat(60_000);
-    for path in [
-        "/v1/jobs?token=jm_SECRET&signature=SECRET",
-        "/%0a%1b%5b31m",
-        &format!("/{long}"),
-        "/v1/jobs/1%0aINFO",
-    ] {
+    for path in ["/v1/jobs?token=jm_SECRET&signature=SECRET", "/%0a%1b%5b31m", &format!("/{long}"), "/v1/jobs/1%0aINFO"]
+    {
         server.client().get(path);
     }
     let forged = "X-Request-Id: a\tb\r\nUser-Agent: SECRET\r\nReferer: SECRET\r\n";

@@ -65,7 +65,8 @@ fn they_count_what_happens() {
     assert_eq!(value(&scrape(&server), unknown), 1.0);
     // A runner that is killed is another one's death, and the job's crash.
     let runners = crate::support::processes::children(server.pid());
-    let killed = runners.iter().filter(|pid| crate::support::processes::command_line(**pid).contains(&"runner".to_owned()));
+    let killed =
+        runners.iter().filter(|pid| crate::support::processes::command_line(**pid).contains(&"runner".to_owned()));
     killed.for_each(|pid| drop(Command::new("kill").args(["-9", &pid.to_string()]).status()));
     eventually("a death is counted", || value(&scrape(&server), "jobmgr_runner_deaths_total{kind=\"own\"}") > 0.0);
     eventually("a crash is counted", || {

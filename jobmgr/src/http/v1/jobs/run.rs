@@ -68,8 +68,7 @@ impl Run {
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
         let trace_parent = trace.parent();
-        let job =
-            NewJob { name: jobspec.0, parameters, priority, queue_timeout, trace_parent, ..NewJob::default() };
+        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, trace_parent, ..NewJob::default() };
         Ok(submit(&self.api, job, key, wait, &self.closing).await?)
     }
 }
