@@ -24,6 +24,8 @@ pub mod machine;
 pub mod metrics;
 /// The child process that runs jobs, and the worker's end of the line to it.
 pub mod runner;
+/// Values that nobody may read: sealed before they are stored.
+pub mod secrets;
 /// The queue and everything that is remembered; the only room that names sqlx.
 pub mod store;
 /// Traces of jobs.

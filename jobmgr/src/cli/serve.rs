@@ -59,6 +59,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
+        secrets: parts.secrets.clone(),
         executors: known_executors(&parts),
         config: Arc::new(within_open_files(config.server.clone())),
     };

@@ -15,6 +15,7 @@ use crate::jobspecs::Jobspecs;
 use crate::keep::Keeper;
 use crate::runner::executors;
 use crate::runner::plugin::Plugins;
+use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::worker::{Parts, Worker};
 
@@ -25,12 +26,15 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn parts(config: &Config) -> Result<Parts, String> {
     let store = Store::open(&config.database).await.map_err(|error| error.to_string())?;
     let blobs = Blobs::open(&config.storage, config.aws.as_ref()).map_err(|error| error.to_string())?;
+    let secrets = Secrets::new(&config.secrets, &config.database, store.installation());
+    let secrets = secrets.map_err(|error| error.to_string())?;
     let plugins = Plugins::new(&config.executors);
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
     let reread = jobspecs.clone();
     tokio::join!(check_store(&blobs), plugins.introduce(move || reread.reread())).0?;
     let public_url = config.server.public_url.clone();
-    Ok(Parts { store, blobs, jobspecs, plugins, config: Arc::new(config.worker.clone()), public_url, tap: None })
+    let config = Arc::new(config.worker.clone());
+    Ok(Parts { store, blobs, jobspecs, plugins, secrets, config, public_url, tap: None })
 }
 
 /// Who removes what has been kept for long enough.

@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// The key for values that nobody may read.
+    pub secrets: Secrets,
     /// Where traces go.
     pub telemetry: Telemetry,
     /// Executors in libraries, by the names by which jobspecs select them.
@@ -295,6 +297,19 @@ impl Default for Retention {
         let hour = Duration::from_secs(3600);
         Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
     }
+}
+
+/// `[Secrets]`
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Secrets {
+    /// The key that encrypts secret parameters in the database: 32 random bytes in base64. All processes on a database
+    /// need the same one.
+    #[schemars(extend("writeOnly" = true))]
+    pub key: Option<String>,
+    /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
+    /// made when it is needed.
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[Telemetry]`

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::Blobs;
 use crate::config;
 use crate::domain::executor::Executors;
+use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
@@ -78,6 +79,8 @@ pub struct Api {
     pub abouts: Abouts,
     /// What can run jobs here.
     pub executors: Executors,
+    /// Seals what nobody may read.
+    pub secrets: Secrets,
     /// `[Server]`
     pub config: Arc<config::Server>,
 }

@@ -25,21 +25,23 @@ pub(super) async fn apply(
         Op::SubmitAll { jobs, key } => {
             done.submitted = submit::together(connection, statements, jobs, key.as_ref()).await?;
         }
-        Op::Finish { claim, finish, .. } => done.moved = self::finish(connection, statements, claim, finish).await?,
+        Op::Finish { claim, finish, .. } => {
+            done.moved = self::finish(connection, statements, claim, finish, &mut done.ended).await?;
+        }
         Op::Release { claim, delay } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
-            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+            go_back(connection, statements, claim, query, (AttemptEnding::Released, None), done).await?;
         }
         Op::Leave(claim) => {
             done.moved = held(connection, statements, &statements.leave, (claim.id, claim.epoch)).await?;
             if done.moved == 0 {
                 let query = statements.query(&statements.release).bind(0_i64);
-                done.moved = go_back(connection, statements, claim, query, AttemptEnding::Released, None).await?;
+                go_back(connection, statements, claim, query, (AttemptEnding::Released, None), done).await?;
             }
         }
         Op::Retry { claim, failure, delay } => {
             let query = statements.query(&statements.retry).bind(millis(*delay));
-            done.moved = go_back(connection, statements, claim, query, AttemptEnding::Failed, Some(failure)).await?;
+            go_back(connection, statements, claim, query, (AttemptEnding::Failed, Some(failure)), done).await?;
         }
         Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
@@ -51,10 +53,11 @@ pub(super) async fn apply(
             let query = statements.query(&statements.limit_crashes).bind(*limit).bind(*id).bind(*epoch);
             done.moved = query.execute(connection).await?.rows_affected();
         }
-        Op::Cancel(id) => done.moved = cancel(connection, statements, *id).await?,
+        Op::Cancel(id) => cancel(connection, statements, *id, done).await?,
         Op::Chunk(chunk) => done.moved = chunks::add(connection, statements, chunk).await?,
         Op::Crashed { .. } | Op::Sweep | Op::Bury { .. } | Op::FailQueued { .. } => {
-            done.swept = sweep::apply(connection, statements, op).await?;
+            done.swept = sweep::apply(connection, statements, op, &mut done.requeued).await?;
+            done.ended.extend(done.swept.ended.iter().chain(&done.swept.overdue));
         }
         Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
@@ -93,6 +96,7 @@ async fn finish(
     statements: &Statements,
     claim: &Claim,
     finish: &Finish,
+    ended: &mut Vec<JobId>,
 ) -> Outcome<u64> {
     let mut values = AnyArguments::default();
     bind_finish(&mut values, claim, finish)?;
@@ -100,6 +104,7 @@ async fn finish(
     if moved == 0 {
         return Ok(u64::from(was_ended(connection, statements, claim).await?));
     }
+    ended.push(claim.id);
     insert_artifacts(connection, statements, claim.id, finish.attempt, &finish.ended.artifacts).await?;
     if finish.chunks {
         chunks::drop_all(connection, statements, claim.id, Some(finish.attempt)).await?;
@@ -159,20 +164,23 @@ async fn go_back(
     statements: &Statements,
     claim: &Claim,
     update: Query<'_, Any, AnyArguments>,
-    ending: AttemptEnding,
-    failure: Option<&Failure>,
-) -> Outcome<u64> {
-    let mut moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
-    if moved == 0 {
-        moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
+    (ending, failure): (AttemptEnding, Option<&Failure>),
+    done: &mut Done,
+) -> Outcome {
+    done.moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
+    if done.moved > 0 {
+        done.ended.push(claim.id);
+    } else {
+        done.moved = update.bind(claim.id).bind(claim.epoch).execute(&mut *connection).await?.rows_affected();
+        done.requeued.extend((done.moved > 0).then_some((claim.id, claim.attempt)));
     }
-    if moved == 0 {
-        return Ok(u64::from(was_ended(connection, statements, claim).await?));
+    if done.moved == 0 {
+        done.moved = u64::from(was_ended(connection, statements, claim).await?);
+        return Ok(());
     }
     chunks::drop_all(connection, statements, claim.id, None).await?;
     let past = Past { id: claim.id, attempt: claim.attempt, worker: &claim.worker, started_ms: Some(claim.started_ms) };
-    note(connection, statements, &past, ending, failure).await?;
-    Ok(moved)
+    note(connection, statements, &past, ending, failure).await
 }
 
 /// Runs a statement that needs nothing but the claim.
@@ -219,14 +227,15 @@ pub(super) async fn note(
 }
 
 /// Ends a queued job, or asks for the end of a started one. Between the two looks it may have moved on.
-async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId) -> Outcome<u64> {
+async fn cancel(connection: &mut AnyConnection, statements: &Statements, id: JobId, done: &mut Done) -> Outcome {
     for _ in 0..3 {
-        for text in [&statements.cancel_queued, &statements.cancel_started] {
-            let moved = statements.query(text).bind(id).execute(&mut *connection).await?.rows_affected();
-            if moved > 0 {
-                return Ok(moved);
+        for (text, ends) in [(&statements.cancel_queued, true), (&statements.cancel_started, false)] {
+            done.moved = statements.query(text).bind(id).execute(&mut *connection).await?.rows_affected();
+            if done.moved > 0 {
+                done.ended.extend(ends.then_some(id));
+                return Ok(());
             }
         }
     }
-    Ok(0)
+    Ok(())
 }

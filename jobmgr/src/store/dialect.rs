@@ -156,6 +156,17 @@ impl Dialect {
         self == Dialect::Sqlite
     }
 
+    /// Whether the database itself writes an event for each change of a job, by triggers. MySQL would ask for rights for
+    /// them that a user of a database rarely has.
+    pub(super) fn records_events(self) -> bool {
+        self == Dialect::Sqlite
+    }
+
+    /// Whether rows become visible in the order of their ids: there is one writer.
+    pub(super) fn numbers_in_order(self) -> bool {
+        self == Dialect::Sqlite
+    }
+
     /// Whether an INSERT gives its rows' ids by RETURNING; else they follow from the first one's.
     pub(super) fn returns_ids(self) -> bool {
         self != Dialect::Mysql

@@ -71,7 +71,7 @@ pub(super) struct Texts {
     drop_artifacts: [Text; 4],
     drop_jobs: [Text; 4],
     left: [Text; 4],
-    drop_all: [[Text; 4]; 5],
+    drop_all: [[Text; 4]; 6],
     strip: Text,
     notes: Text,
     set_notes: Text,
@@ -113,7 +113,7 @@ impl Texts {
             drop_artifacts: among("delete from artifacts", "id", ""),
             drop_jobs: among("delete from jobs", "id", &format!(" and {TERMINAL}")),
             left: among("select id from jobs", "id", ""),
-            drop_all: ["artifacts", "attempts", "chunks", "labels", "submissions"]
+            drop_all: ["artifacts", "attempts", "chunks", "labels", "submissions", "events"]
                 .map(|table| among(&format!("delete from {table}"), "job_id", "")),
             strip: text(&format!("update jobs set artifact_count = 0 where id = ? and {TERMINAL}")),
             notes: text("select notes from jobs where id = ?"),

@@ -21,6 +21,8 @@ mod dispatch;
 mod ends;
 /// What can go wrong.
 mod error;
+/// What became of jobs, change by change.
+mod events;
 /// On which kind of file system a database file lies.
 mod filesystem;
 /// What has been kept for long enough.
@@ -31,6 +33,8 @@ mod list;
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
 mod open;
+/// Where a reader of events stands.
+mod position;
 /// Jobs and artifacts for readers.
 mod read;
 /// Small transactions as one script.
@@ -54,7 +58,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Executor};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 pub use backup::backup;
@@ -63,9 +67,11 @@ pub use claim::{Claiming, Scope};
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
+pub use events::{Event, Events};
 pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Backlog, Counts, RATED};
 pub use open::{Inspection, Original};
+pub use position::{BadPosition, Position};
 use statements::Statements;
 pub use submit::Submitted;
 use wake::Wake;
@@ -389,6 +395,11 @@ impl Store {
     /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.
     pub fn cancels(&self) -> broadcast::Receiver<JobId> {
         self.shared.wake.canceled.subscribe()
+    }
+
+    /// Tells whenever a job changed, in this process or, on PostgreSQL, in another one. A hint, as [`work`](Self::work).
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.wake.changes.subscribe()
     }
 
     /// Waits for a job's end; only what this process does is told.

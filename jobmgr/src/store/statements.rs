@@ -82,6 +82,7 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) events: super::events::Texts,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -237,6 +238,7 @@ impl Statements {
                  and recover_by is not null",
             ),
             keep: super::keep::Texts::new(dialect),
+            events: super::events::Texts::new(dialect),
         }
     }
 

@@ -12,23 +12,31 @@ use crate::domain::job::{AttemptEnding, JobId, Reason};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
+/// Jobs that were queued again, each with its last attempt.
+type Requeued = Vec<(JobId, i64)>;
+
 /// Does `op`, one that takes jobs back or ends queued ones.
-pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statements, op: &Op) -> Outcome<Swept> {
+pub(super) async fn apply(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    op: &Op,
+    requeued: &mut Requeued,
+) -> Outcome<Swept> {
     match op {
         Op::Crashed { id, epoch } => {
             let rows =
                 statements.query(&statements.one_held).bind(*id).bind(*epoch).fetch_all(&mut *connection).await?;
-            take_back(connection, statements, rows, AttemptEnding::Crashed).await
+            take_back(connection, statements, rows, AttemptEnding::Crashed, requeued).await
         }
         Op::Bury { worker } => {
             statements.query(&statements.abandon).bind(worker.clone()).execute(&mut *connection).await?;
             let rows = statements.query(&statements.held_by).bind(worker.clone()).fetch_all(&mut *connection).await?;
-            take_back(connection, statements, rows, AttemptEnding::Lost).await
+            take_back(connection, statements, rows, AttemptEnding::Lost, requeued).await
         }
         Op::Sweep => {
             let query = statements.query(&statements.expired).bind(millis(ABANDONED)).bind(millis(ABANDONED_CANCELED));
             let rows = query.fetch_all(&mut *connection).await?;
-            let mut swept = take_back(connection, statements, rows, AttemptEnding::Lost).await?;
+            let mut swept = take_back(connection, statements, rows, AttemptEnding::Lost, requeued).await?;
             let rows = statements.query(&statements.overdue).fetch_all(&mut *connection).await?;
             let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
             let why = "waited longer than its jobspec's QueueTimeout allows";
@@ -49,6 +57,7 @@ async fn take_back(
     statements: &Statements,
     rows: Vec<AnyRow>,
     ending: AttemptEnding,
+    requeued: &mut Requeued,
 ) -> Outcome<Swept> {
     let mut swept = Swept::default();
     for row in rows {
@@ -74,6 +83,7 @@ async fn take_back(
             swept.ended.push(id);
         } else if held(connection, statements, &statements.requeue, (id, epoch)).await? > 0 {
             swept.queued += 1;
+            requeued.push((id, past.attempt));
         } else {
             continue;
         }

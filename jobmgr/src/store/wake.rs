@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::ends::Ends;
 use crate::domain::job::JobId;
@@ -28,6 +28,8 @@ pub(super) struct Wake {
     pub(super) any: Notify,
     pub(super) canceled: broadcast::Sender<JobId>,
     pub(super) ends: Arc<Ends>,
+    /// Changes whenever a job did.
+    pub(super) changes: watch::Sender<u64>,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
 }
@@ -35,30 +37,30 @@ pub(super) struct Wake {
 enum Hint {
     Work(u64),
     Cancel(JobId),
+    Changed,
 }
 
 impl Wake {
     /// For a database that carries no hints.
     pub(super) fn within() -> Arc<Wake> {
-        Arc::new(Wake {
+        Arc::new(Self::to(None))
+    }
+
+    fn to(out: Option<mpsc::Sender<Hint>>) -> Self {
+        Self {
             work: Notify::new(),
             any: Notify::new(),
             canceled: broadcast::channel(CANCELS).0,
             ends: Arc::default(),
-            out: None,
-        })
+            changes: watch::channel(0).0,
+            out,
+        }
     }
 
     /// For PostgreSQL at this URL.
     pub(super) fn by_postgres(url: &str) -> Arc<Wake> {
         let (out, hints) = mpsc::channel(CANCELS);
-        let wake = Arc::new(Wake {
-            work: Notify::new(),
-            any: Notify::new(),
-            canceled: broadcast::channel(CANCELS).0,
-            ends: Arc::default(),
-            out: Some(out),
-        });
+        let wake = Arc::new(Self::to(Some(out)));
         // Tells this process from the others.
         let me = uuid::Uuid::new_v4().simple().to_string();
         tokio::spawn(send(url.to_owned(), me.clone(), hints));
@@ -85,6 +87,16 @@ impl Wake {
         self.hint(Hint::Cancel(id));
     }
 
+    /// A job changed; who looks for events finds one.
+    pub(super) fn changed(&self) {
+        self.tell_of_change();
+        self.hint(Hint::Changed);
+    }
+
+    fn tell_of_change(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn hint(&self, hint: Hint) {
         if let Some(out) = &self.out {
             // One that does not fit is one among many.
@@ -99,15 +111,18 @@ async fn send(url: String, me: String, mut hints: mpsc::Receiver<Hint>) {
     while let Some(first) = hints.recv().await {
         let mut cancels = Vec::new();
         let mut work = 0;
+        let mut changed = false;
         let mut next = Some(first);
         while let Some(hint) = next {
             match hint {
                 Hint::Work(jobs) => work += jobs,
                 Hint::Cancel(id) => cancels.push(id),
+                Hint::Changed => changed = true,
             }
             next = hints.try_recv().ok();
         }
         let words = (work > 0).then(|| format!("work {work} {me}")).into_iter();
+        let words = words.chain(changed.then(|| format!("changed 0 {me}")));
         let words: Vec<String> = words.chain(cancels.iter().map(|id| format!("cancel {id}"))).collect();
         match tokio::time::timeout(AGAIN, notify(&url, &mut connection, &words)).await {
             Ok(Ok(())) => {}
@@ -154,6 +169,7 @@ async fn hear(url: &str, me: &str, wake: &std::sync::Weak<Wake>) -> Result<(), s
         let mut words = said.payload().split(' ');
         match (words.next(), words.next().and_then(|number| number.parse().ok()), words.next()) {
             (Some("cancel"), Some(id), _) => drop(wake.canceled.send(id)),
+            (Some("changed"), _, Some(from)) if from != me => wake.tell_of_change(),
             (Some("work"), Some(jobs), Some(from)) if from != me => wake.signal(u64::try_from(jobs).unwrap_or(1)),
             _ => {}
         }

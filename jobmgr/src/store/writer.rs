@@ -15,7 +15,7 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, keep, script, submit, workers};
+use super::{Renewal, StoreError, Submitted, Swept, attempts, events, keep, script, submit, workers};
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
@@ -127,6 +127,10 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// Jobs that were queued again, each with its last attempt.
+    pub(super) requeued: Vec<(JobId, i64)>,
+    /// Jobs that this write ended.
+    pub(super) ended: Vec<JobId>,
 }
 
 struct Request {
@@ -212,6 +216,9 @@ async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: 
         let closing = ops.iter().any(|op| matches!(op, Op::Close));
         if closing {
             close(connection.take()).await;
+        }
+        if ops.iter().zip(&results).any(|(op, result)| result.as_ref().is_ok_and(|done| events::some(op, done))) {
+            connector.wake.changed();
         }
         if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
             metrics::database_error(error.kind());
@@ -390,6 +397,7 @@ async fn transaction(
         attempts::apply(connection, statements, op, done).await?;
     }
     claim::all(connection, statements, ops, &mut done).await?;
+    events::record(connection, statements, ops, &done).await?;
     inside(ops, &done);
     *committing = true;
     connection.execute(sqlx::raw_sql("commit")).await?;

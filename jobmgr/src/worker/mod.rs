@@ -66,6 +66,7 @@ use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
 use crate::metrics;
 use crate::runner::plugin::Plugins;
+use crate::secrets::Secrets;
 use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
 use nameless::Nameless;
@@ -91,6 +92,8 @@ pub struct Parts {
     pub jobspecs: Jobspecs,
     /// The executors that are in libraries.
     pub plugins: Plugins,
+    /// Opens what jobs are given that nobody else may read.
+    pub secrets: Secrets,
     /// `[Worker]`
     pub config: Arc<config::Worker>,
     /// Where the API is, for machines on which jobs run elsewhere: `http://HOST:PORT`.

@@ -19,18 +19,21 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (2, "workers", include_str!("../../../migrations/sqlite/0002_workers.sql")),
             (3, "executors", include_str!("../../../migrations/sqlite/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/sqlite/0004_submissions.sql")),
+            (6, "events", include_str!("../../../migrations/sqlite/0006_events.sql")),
             (9, "traces", include_str!("../../../migrations/sqlite/0009_traces.sql")),
         ],
         Dialect::Postgres => &[
             (2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql")),
             (3, "executors", include_str!("../../../migrations/postgres/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/postgres/0004_submissions.sql")),
+            (6, "events", include_str!("../../../migrations/postgres/0006_events.sql")),
             (9, "traces", include_str!("../../../migrations/postgres/0009_traces.sql")),
         ],
         Dialect::Mysql => &[
             (2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql")),
             (3, "executors", include_str!("../../../migrations/mysql/0003_executors.sql")),
             (4, "submissions", include_str!("../../../migrations/mysql/0004_submissions.sql")),
+            (6, "events", include_str!("../../../migrations/mysql/0006_events.sql")),
             (9, "traces", include_str!("../../../migrations/mysql/0009_traces.sql")),
         ],
     };

@@ -11,8 +11,9 @@ fn listed(server: &Server) -> Vec<Value> {
 
 #[test]
 fn each_says_what_it_can_or_why_not() {
-    let home =
-        Home::new("[Executors.absent]\nPlugin = \"plugins/absent\"\n[Executors.remote]\nPlugin = \"plugins/remote\"\nConfig = { Folder = \".\" }\n");
+    let home = Home::new(
+        "[Executors.absent]\nPlugin = \"plugins/absent\"\n[Executors.remote]\nPlugin = \"plugins/remote\"\nConfig = { Folder = \".\" }\n",
+    );
     std::fs::create_dir(home.path("plugins")).unwrap();
     install(&built("jobmgr-executor-remote"), &home.path("plugins"), "remote");
     for arguments in [&["serve"][..], &["serve", "--no-worker"]] {

@@ -74,7 +74,7 @@ async fn a_newer_schema_is_refused_by_name() {
                   c.commit()";
     assert!(Command::new("python3").args(["-c", script]).arg(&file).status().unwrap().success());
     let error = refused(&database(&file)).await;
-    assert!(error.contains("version 99") && error.contains("knows version 4"), "{error}");
+    assert!(error.contains("version 99") && error.contains("knows version 6"), "{error}");
 }
 
 #[tokio::test]

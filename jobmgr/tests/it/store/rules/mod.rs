@@ -1,6 +1,7 @@
 //! One conformance suite for every database: each function gets an empty store.
 
 mod elsewhere;
+mod events;
 mod keep;
 mod moves;
 mod several;
@@ -87,6 +88,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
     submissions::all(&fresh).await;
+    events::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

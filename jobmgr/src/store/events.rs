@@ -1,0 +1,262 @@
+//! What became of jobs, change by change: an event for each change of a status, written in its transaction.
+//!
+//! SQLite writes them by triggers. For servers they follow from what the writes of a transaction came to. A job's
+//! row is locked from its change to the commit, so the ids of its events are in the order of its changes. Whose ids
+//! become visible first between jobs, nobody knows; see `position`.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::dialect::{Dialect, ROWS, Text};
+use super::position::Numbering;
+use super::statements::Statements;
+use super::submit::pieces;
+use super::writer::{Done, Op};
+use super::{Position, Store, StoreError, Submitted};
+use crate::domain::job::{JobId, Reason, Status};
+
+type Outcome<T = ()> = Result<T, sqlx::Error>;
+
+/// How far a first look goes back for events that are not there yet.
+const BACK: i64 = 1000;
+/// How many events of one job are read at once.
+const OF_ONE: i64 = 1000;
+
+/// A job came to a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Rises with the changes of a job.
+    pub id: i64,
+    /// The job.
+    pub job_id: JobId,
+    /// Whose job it is.
+    pub user_id: i64,
+    /// The name of its jobspec.
+    pub name: String,
+    /// To which status it came.
+    pub status: Status,
+    /// How often it was started until then.
+    pub attempt: i64,
+    /// Why it ended as it did.
+    pub reason: Option<Reason>,
+    /// When, in Unix milliseconds of the database's clock.
+    pub at_ms: i64,
+}
+
+/// What a look at the events gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// What is new; those of a job in their order.
+    pub events: Vec<Event>,
+    /// Where to look on from.
+    pub next: Position,
+    /// There may be more already.
+    pub more: bool,
+}
+
+/// The statements.
+pub(super) struct Texts {
+    /// Per row: job, status, attempt.
+    move_on: [Text; 4],
+    /// Binds ids of jobs that have ended.
+    end: [Text; 4],
+    /// Binds: the last id that was seen, limit.
+    after: Text,
+    /// Binds holes, from and to, then what `after` binds. All of it is one look, so that no earlier event of a job can
+    /// come up after a later one.
+    with_holes: [Text; 4],
+    last: Text,
+    of_job: Text,
+}
+
+const EVENT: &str = "select e.id, e.job_id, j.user_id, j.name, e.status, e.attempt, e.reason, e.created_at, {now} \
+                     from events e left join jobs j on j.id = e.job_id";
+
+impl Texts {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let text = |template: &str| dialect.text(template);
+        let after = format!("{EVENT} where e.id > ? order by e.id limit ?");
+        Self {
+            move_on: ROWS.map(|rows| {
+                let rows = vec!["(?, ?, ?, {now})"; rows].join(", ");
+                text(&format!("insert into events (job_id, status, attempt, created_at) values {rows}"))
+            }),
+            end: ROWS.map(|rows| {
+                text(&format!(
+                    "insert into events (job_id, status, attempt, reason, created_at) \
+                     select id, status, attempt, reason, finished_at from jobs where id in ({})",
+                    vec!["?"; rows].join(", ")
+                ))
+            }),
+            with_holes: ROWS.map(|holes| {
+                let holes = vec!["e.id between ? and ?"; holes].join(" or ");
+                text(&format!("({EVENT} where {holes}) union all ({after}) order by 1"))
+            }),
+            after: text(&after),
+            last: text(&format!("select id, created_at, {{now}} from events order by id desc limit {BACK}")),
+            of_job: text(&format!("{EVENT} where e.job_id = ? and e.id > ? order by e.id limit {OF_ONE}")),
+        }
+    }
+}
+
+impl Store {
+    /// The next events after a position, at most about `limit`, of one user's jobs or of all; those of jobs that were
+    /// removed since are left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn events(&self, after: Position, user_id: Option<i64>, limit: u32) -> Result<Events, StoreError> {
+        self.read(move |connection, statements| {
+            let after = after.clone();
+            Box::pin(async move {
+                let mut found = next(connection, statements, after, limit).await?;
+                found.events.retain(|event| user_id.is_none_or(|user| user == event.user_id));
+                Ok(found)
+            })
+        })
+        .await
+    }
+
+    /// The position of who has seen all events until now, and misses none that comes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_event(&self) -> Result<Position, StoreError> {
+        self.read(|connection, statements| Box::pin(newest(connection, statements))).await
+    }
+
+    /// The next events of one job after the one with the id `after`, at most 1,000, in their order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn events_of(&self, job: JobId, after: i64) -> Result<Vec<Event>, StoreError> {
+        self.read(move |connection, statements| {
+            Box::pin(async move {
+                let query = statements.query(&statements.events.of_job).bind(job).bind(after);
+                let rows = query.fetch_all(connection).await?;
+                rows.iter().filter_map(|row| event(row).transpose()).collect()
+            })
+        })
+        .await
+    }
+}
+
+fn numbering(statements: &Statements) -> Numbering {
+    Numbering { in_order: statements.dialect.numbers_in_order(), step: statements.id_step }
+}
+
+async fn next(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    mut position: Position,
+    limit: u32,
+) -> Result<Events, StoreError> {
+    let texts = &statements.events;
+    let holes = position.holes();
+    let size = ROWS.iter().rposition(|rows| *rows >= holes.len()).filter(|_| holes.len() > 0);
+    let mut query = statements.query(size.map_or(&texts.after, |size| &texts.with_holes[size]));
+    // What is left of the statement's places is filled with nothing.
+    let nothing = size.map_or(0, |size| ROWS[size] - holes.len());
+    for (first, last) in holes.chain(std::iter::repeat_n((1, 0), nothing)) {
+        query = query.bind(first).bind(last);
+    }
+    let before = position.highest();
+    let rows = query.bind(before).bind(i64::from(limit)).fetch_all(connection).await?;
+    let mut events = Vec::with_capacity(rows.len());
+    let (mut above, mut whole) = (0, true);
+    for row in &rows {
+        let (id, at_ms, now_ms): (i64, i64, i64) = (row.try_get(0)?, row.try_get(7)?, row.try_get(8)?);
+        whole = position.go_to(id, at_ms, now_ms, numbering(statements));
+        if !whole {
+            break;
+        }
+        above += u32::from(id > before);
+        events.extend(event(row)?);
+    }
+    Ok(Events { events, next: position, more: whole && above >= limit })
+}
+
+/// `None`: its job is gone.
+fn event(row: &AnyRow) -> Result<Option<Event>, StoreError> {
+    let (id, job_id): (i64, JobId) = (row.try_get(0)?, row.try_get(1)?);
+    let Some(user_id) = row.try_get(2)? else { return Ok(None) };
+    let word: String = row.try_get(4)?;
+    let status = Status::from_word(&word);
+    let status = status.ok_or_else(|| StoreError::Failed(format!("event {id}: status: '{word}' is no status")))?;
+    Ok(Some(Event {
+        id,
+        job_id,
+        user_id,
+        name: row.try_get(3)?,
+        status,
+        attempt: row.try_get(5)?,
+        reason: row.try_get::<Option<String>, _>(6)?.and_then(|word| Reason::from_word(&word)),
+        at_ms: row.try_get(7)?,
+    }))
+}
+
+async fn newest(connection: &mut AnyConnection, statements: &Statements) -> Result<Position, StoreError> {
+    let mut rows = statements.query(&statements.events.last).fetch_all(connection).await?.into_iter().rev();
+    let Some(first) = rows.next() else { return Ok(Position::default()) };
+    let mut position = Position::after(first.try_get(0)?);
+    for row in rows {
+        if !position.go_to(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, numbering(statements)) {
+            break;
+        }
+    }
+    Ok(position)
+}
+
+/// Whether a write that came to `done` may have left events.
+pub(super) fn some(op: &Op, done: &Done) -> bool {
+    let changes = match op {
+        Op::Submit(_) => true,
+        Op::SubmitAll { .. } => done.submitted.new_ones() > 0,
+        Op::Finish { .. } => done.moved > 0,
+        _ => !done.requeued.is_empty() || !done.ended.is_empty(),
+    };
+    changes || !done.claims.is_empty()
+}
+
+/// Writes the events of a transaction, unless the database has done so itself. Of a job that is queued or claimed again
+/// and of one that ends there may be several, in this order; what has ended does not change again.
+pub(super) async fn record(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    ops: &[Op],
+    done: &[Done],
+) -> Outcome {
+    if statements.dialect.records_events() {
+        return Ok(());
+    }
+    let mut moves = Vec::new();
+    for (op, done) in ops.iter().zip(done) {
+        match (op, &done.submitted) {
+            (Op::Submit(_), _) => moves.push((done.id, Status::Queued, 0)),
+            (Op::SubmitAll { .. }, Submitted::New(ids)) => moves.extend(ids.iter().map(|id| (*id, Status::Queued, 0))),
+            _ => {}
+        }
+        moves.extend(done.requeued.iter().map(|(id, attempt)| (*id, Status::Queued, *attempt)));
+    }
+    let claims = done.iter().flat_map(|done| &done.claims);
+    moves.extend(claims.map(|claim| (claim.id, Status::Started, claim.attempt)));
+    let mut rest = moves.as_slice();
+    for size in pieces(moves.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let insert = statements.query(&statements.events.move_on[size]);
+        let insert = now.iter().fold(insert, |insert, (id, status, attempt)| {
+            insert.bind(*id).bind(status.as_str()).bind(*attempt)
+        });
+        insert.execute(&mut *connection).await?;
+    }
+    let ended: Vec<JobId> = done.iter().flat_map(|done| &done.ended).copied().collect();
+    let mut rest = ended.as_slice();
+    for size in pieces(ended.len()) {
+        let (now, later) = rest.split_at(ROWS[size]);
+        rest = later;
+        let insert = statements.query(&statements.events.end[size]);
+        now.iter().fold(insert, |insert, id| insert.bind(*id)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
