@@ -43,6 +43,7 @@ fn a_mistake_in_the_configuration_is_one_line_with_key_place_and_remedy() {
         ("[Database]\nURL = \"sqlite:nowhere/x.db\"", &["[Database] URL", "nowhere", "make it"]),
         ("[Database]\nURL = \"postgres://x\"", &["line 2, column 7", "'URL'", "names no database"]),
         ("[Database]\nURL = \"oracle://x\"", &["line 2, column 7", "'URL'", "sqlite:", "postgres:", "mysql:"]),
+        ("[Server]\nTLS = { Certificate = \"config.toml\", Key = \"k\" }", &["[Server] TLS", "k: "]),
         ("[Worker\n", &["config.toml, line 1, column 8", "expected `]`"]),
     ] {
         assert_refused(&Home::new(config), &[("JOBMGR_SERVER__LISTEN", "127.0.0.1:0")], words);

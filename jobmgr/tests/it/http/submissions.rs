@@ -198,7 +198,10 @@ async fn only_what_has_ended_is_deleted_with_all_that_it_left() {
     assert!(server.api.blobs.get(&key, None).await.is_err());
     fields(&delete().await, 404, "not_found");
     fields(&server.get("/v1/jobs/1").await, 404, "not_found");
-    assert_eq!(server.get("/v1/stats").await.json()["completed"], 0);
+    let stats = server.get("/v1/stats").await.json();
+    assert_eq!(stats["completed"], 0);
+    let rates = ["submittedPerMinute", "finishedPerMinute"].map(|rate| stats[rate].as_f64().unwrap());
+    assert!(rates.iter().all(|rate| (0.0..100.0).contains(rate)) && rates[0] > 0.0, "{stats}");
 }
 
 #[tokio::test]

@@ -8,5 +8,8 @@ mod connections;
 mod executors;
 /// `/metrics`.
 mod metrics;
+/// Spans, where they are recorded.
+#[cfg(feature = "otel")]
+mod spans;
 /// The trace of a submission, to its job.
 mod traces;
