@@ -8,6 +8,8 @@ pub mod duration;
 pub mod executor;
 /// Output of which the middle is left out.
 pub mod gap;
+/// GPUs.
+pub mod gpu;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.

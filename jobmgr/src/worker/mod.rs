@@ -198,6 +198,7 @@ impl Worker {
             name: parts.config.name.clone(),
             slots: parts.config.concurrency,
             labels: parts.config.labels.clone(),
+            gpus: crate::machine::gpus().await,
         };
         let (store, blobs) = (parts.store.clone(), parts.blobs.clone());
         let mut presence = presence::Presence::new(

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// A word, and the only folders or files of `src` whose code may have it.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("poem", &["http"]),
     ("object_store", &["blobs"]),
     ("libloading", &["runner"]),
     ("prometheus", &["metrics"]),
     ("opentelemetry", &["telemetry"]),
+    ("nvml_wrapper", &["machine"]),
 ];
 
 /// A room, and what its code may not name.

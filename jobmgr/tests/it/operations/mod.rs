@@ -6,6 +6,8 @@ mod access;
 mod connections;
 /// `/v1/executors`.
 mod executors;
+/// `gpus` of workers.
+mod gpus;
 /// `/metrics`.
 mod metrics;
 /// Spans, where they are recorded.

@@ -67,9 +67,14 @@ fn the_spans_of_a_job_arrive() {
     std::process::Command::new("kill").arg(server.pid().to_string()).status().unwrap();
     assert!(server.exit().success());
     let all = taken.lock().unwrap().clone();
-    for (part, least) in
-        [(b"submit".as_slice(), 1), (b"wait", 1), (b"attempt", 1), (b"traced", 2), (b"jobmgr.ending", 1), (b"failed", 1)]
-    {
+    for (part, least) in [
+        (b"submit".as_slice(), 1),
+        (b"wait", 1),
+        (b"attempt", 1),
+        (b"traced", 2),
+        (b"jobmgr.ending", 1),
+        (b"failed", 1),
+    ] {
         assert!(count(&all, part) >= least, "{} is not in the spans", String::from_utf8_lossy(part));
     }
     assert!(count(&all, &bytes(TRACE)) >= 3, "all are of one trace");
