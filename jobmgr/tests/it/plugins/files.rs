@@ -18,14 +18,22 @@ fn a_library_that_others_may_change_is_not_opened() {
     let (folder, file) = (plugged.home.path("plugins"), plugged.home.path("plugins/good.so"));
     let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     let server = plugged.serve();
-    for (path, mode) in [(&file, 0o666), (&folder, 0o777)] {
+    let mut rows = vec![("everybody", &file, 0o666), ("everybody", &folder, 0o777)];
+    if rustix::process::geteuid().is_root() {
+        // Neither root's nor the user's own.
+        for path in [&file, &folder] {
+            std::os::unix::fs::chown(path, None, Some(1)).unwrap();
+        }
+        rows.extend([("group daemon", &file, 0o664), ("group daemon", &folder, 0o775)]);
+    }
+    for (who, path, mode) in rows {
         let before = path.metadata().unwrap().permissions().mode();
         chmod(path, mode);
         let told = tell(&server, "good");
         assert_eq!(told.reason.as_deref(), Some("executor_error"), "{told:?}");
         let real = path.canonicalize().unwrap();
-        let text =
-            format!("good.so: everybody may write to {}, and so decide what runs here; chmod it", real.display());
+        let real = real.display();
+        let text = format!("good.so: {who} may write to {real}, and so decide what runs here; chmod or chown it");
         assert_eq!(told.error, text);
         chmod(path, before);
         assert_eq!(tell(&server, "good").ended.status, "completed");

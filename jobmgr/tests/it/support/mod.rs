@@ -21,3 +21,8 @@ pub mod s3;
 /// A real jobmgr process.
 #[cfg_attr(windows, allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod server;
+
+/// Whether there is time for more: `JOBMGR_LONG_TESTS=1`.
+pub fn long() -> bool {
+    std::env::var("JOBMGR_LONG_TESTS").is_ok_and(|long| long == "1")
+}
