@@ -93,9 +93,10 @@ fn row_20_thousands_of_connections_and_no_file_descriptors() {
     let home = Home::new("[Server]\nMaxConnections = 6000\n");
     let server = home.serve();
     // As many as files may be open here: the server takes half of them, and so does who connects.
-    let count = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
-    let files = count.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let files: usize = files.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let limits = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [files, most] = [3, 4].map(|field| limits.split_whitespace().nth(field).unwrap().parse::<u64>().ok());
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap());
     let crowd = Crowd::new(&server, 5000.min(files / 2 - 50));
     assert!(is_alive_within(&server, Duration::from_secs(2)));
     drop(crowd);
@@ -108,7 +109,7 @@ fn row_20_thousands_of_connections_and_no_file_descriptors() {
     assert_eq!(before.get("/healthz").status, 200);
     let pid = Pid::from_raw(server.pid().cast_signed()).unwrap();
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
-    let old = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open), maximum: None }).unwrap();
+    let old = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open), maximum: most }).unwrap();
     let waiting: Vec<TcpStream> = (0..50).map(|_| connect(&server)).collect();
     eventually("it says so", || home.log().contains("can't accept connections now"));
     let spent = used(&server);
