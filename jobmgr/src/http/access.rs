@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use poem::PathPattern;
 use poem::http::{HeaderValue, Method};
 use poem::{Request, Response};
 use tracing::Level;
@@ -53,7 +52,7 @@ struct Line {
     status: u16,
 }
 
-/// The template of the path that answers, such as `/v1/jobs/:id`; put into an answer by whoever routes.
+/// The template of the path that answers, such as `/v1/jobs/{id}`; put into an answer by whoever routes.
 #[derive(Clone)]
 pub struct Routed(pub Arc<str>);
 
@@ -84,7 +83,7 @@ impl Access {
 impl Seen {
     /// Counts the answer, and has it told once it has left.
     pub fn answered(self, response: Response) -> hyper::Response<Told<impl Body<Data = Bytes, Error = io::Error>>> {
-        let route = route(&response);
+        let route = response.extensions().get::<Routed>().map(|routed| Arc::clone(&routed.0));
         let status = response.status().as_u16();
         metrics::request(route.as_deref().unwrap_or_default(), self.method.as_str(), status, self.begun.elapsed());
         let user = response.extensions().get::<Caller>().map(|caller| caller.user_id);
@@ -92,11 +91,6 @@ impl Seen {
         let response: hyper::Response<_> = response.into();
         response.map(|body| Told { body, sent: 0, line })
     }
-}
-
-fn route(response: &Response) -> Option<Arc<str>> {
-    let routed = response.extensions().get::<Routed>().map(|routed| Arc::clone(&routed.0));
-    routed.or_else(|| response.extensions().get::<PathPattern>().map(|pattern| Arc::clone(&pattern.0)))
 }
 
 /// An answer's body, which tells of its request when it is dropped.

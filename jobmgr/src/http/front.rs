@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper::body::Body;
-use poem::PathPattern;
 use poem::error::NotFoundError;
 use poem::http::header::CONTENT_TYPE;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response, Route};
 use tokio_util::sync::CancellationToken;
 
-use super::access::{Access, Routed};
+use super::access::Access;
 use super::hosts::{Hosts, Refusal};
 use super::{Api, guard, routes};
 
@@ -56,14 +55,7 @@ impl Front {
             Err(failure) if failure.is::<NotFoundError>() => {
                 text(StatusCode::NOT_FOUND, "There is nothing at this address; /docs shows what there is.\n")
             }
-            Err(failure) => {
-                let routed = failure.data::<PathPattern>().map(|pattern| Routed(Arc::clone(&pattern.0)));
-                let mut response = failure.into_response();
-                if let Some(routed) = routed {
-                    response.extensions_mut().insert(routed);
-                }
-                response
-            }
+            Err(failure) => failure.into_response(),
         }
     }
 }

@@ -10,6 +10,7 @@ use poem::{Endpoint, Request, Response, Result, Route};
 use poem_openapi::OpenApi;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Routed;
 use super::classic::{Download, Get, Start};
 use super::home::Home;
 use super::metrics::Metrics;
@@ -58,24 +59,44 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     );
     let described: Described = (classic, jobs, server);
     described.add_routes(&mut table);
-    table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
+    let names = names();
+    table.into_iter().fold(Route::new(), |route, (path, methods)| {
+        let name = names.get(&path).map_or(path.as_str(), String::as_str).into();
+        route.at(path, Resource::new(name, methods))
+    })
+}
+
+/// The paths of the document (`/v1/jobs/{id}`) by what its routes are made of (`/v1/jobs/:param0`).
+fn names() -> HashMap<String, String> {
+    let documented = Described::meta().into_iter().flat_map(|api| api.paths).map(|path| path.path);
+    let numbered = |path: &str| {
+        let mut number = 0..;
+        let parts = path.split('/').map(|part| match part.starts_with(['{', ':']) {
+            true => format!(":param{}", number.next().unwrap_or_default()),
+            false => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    documented.map(|path| (numbered(&path), path)).collect()
 }
 
 /// What answers under one path.
 struct Resource {
+    /// For numbers and the log.
+    name: Routed,
     methods: Vec<(Method, BoxEndpoint<'static>)>,
     allow: HeaderValue,
 }
 
 impl Resource {
-    fn new(methods: HashMap<Method, BoxEndpoint<'static>>) -> Self {
+    fn new(name: Arc<str>, methods: HashMap<Method, BoxEndpoint<'static>>) -> Self {
         let mut names: Vec<&str> = methods.keys().map(Method::as_str).collect();
         if names.contains(&"GET") && !names.contains(&"HEAD") {
             names.push("HEAD");
         }
         names.sort_unstable();
         let allow = HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { methods: methods.into_iter().collect(), allow }
+        Self { name: Routed(name), methods: methods.into_iter().collect(), allow }
     }
 
     fn of(&self, method: &Method) -> Option<&BoxEndpoint<'static>> {
@@ -103,9 +124,12 @@ impl Endpoint for Resource {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        match self.serving(request.method()) {
+        let answered = match self.serving(request.method()) {
             Some(endpoint) => endpoint.call(request).await,
             None => Ok(self.not_allowed()),
-        }
+        };
+        let mut response = answered.unwrap_or_else(poem::Error::into_response);
+        response.extensions_mut().insert(self.name.clone());
+        Ok(response)
     }
 }

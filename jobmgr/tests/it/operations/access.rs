@@ -27,7 +27,7 @@ fn each_request_has_a_line() {
     for (field, expected) in [
         ("level", json!("INFO")),
         ("method", json!("GET")),
-        ("route", json!("/v1/jobs/:id/logs")),
+        ("route", json!("/v1/jobs/{id}/logs")),
         ("path", json!("/v1/jobs/1/logs")),
         ("status", json!(200)),
         ("bytes", json!(5)),
