@@ -342,6 +342,17 @@ pub struct Executor {
     #[serde(default)]
     #[schemars(extend("writeOnly" = true))]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// Where all this stands.
+    #[serde(skip)]
+    pub places: settings::Places,
+}
+
+impl Executor {
+    /// What is wrong with the value at `path` (`Config.Folder`), with its place in the file or the variable it is from.
+    pub fn mistake(&self, path: &str, text: &str) -> String {
+        let key = path.split('.').next().unwrap_or(path);
+        ConfigError::from(self.places.mistake(path, format!("'{key}': {text}"))).to_string()
+    }
 }
 
 /// The JSON Schema of `config.toml`, for editors.

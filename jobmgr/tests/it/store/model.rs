@@ -72,7 +72,7 @@ impl Queue {
             }
             Op::Release { claim, later } => {
                 let claim = &self.claims[*claim];
-                Told::Held(self.runtime.block_on(store.release(claim, lease(*later))).unwrap())
+                Told::Held(self.runtime.block_on(store.release(claim, lease(*later), "not now")).unwrap())
             }
             Op::Crashed(claim) => {
                 let swept = self.runtime.block_on(store.crashed(&self.claims[*claim])).unwrap();
