@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_stops_is_given_up() {
+    async fn row_19_a_head_that_stops_is_given_up() {
         let (mut client, server) = pair().await;
         let mut paced = PacedStream::new(server, Phase::new(), Limits { head: SHORT, ..NONE });
         client.write_all(b"GET /").await.unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_trickles_is_given_up() {
+    async fn row_19_a_head_that_trickles_is_given_up() {
         let (mut client, server) = pair().await;
         let phase = Phase::new();
         phase.waiting();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_may_pause_but_not_for_long() {
+    async fn row_19_a_body_may_pause_but_not_for_long() {
         let slow = stream::iter([0, 1, 8]).then(|pause| async move {
             sleep(SHORT / 2 * pause).await;
             Ok(Bytes::from_static(b"x"))
