@@ -11,27 +11,41 @@ const JOBSPECS: usize = 200;
 pub const OTHERS: &str = "(others)";
 
 /// Those that have.
-static NAMES: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
+static NAMES: LazyLock<Names> = LazyLock::new(Names::default);
 
 /// The label of a jobspec that was run or is waited for.
 pub(super) fn jobspec(name: &str) -> &'static str {
-    let known = known(name);
-    if known != OTHERS || name == OTHERS {
-        return known;
-    }
-    let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
-    if names.len() >= JOBSPECS {
-        return OTHERS;
-    }
-    // At most so many, for the life of the process.
-    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(name);
-    names.get(name).copied().unwrap_or(OTHERS)
+    NAMES.label(name)
 }
 
 /// The label of a name that may be a stranger's invention: that of a jobspec which has one already.
 pub(super) fn known(name: &str) -> &'static str {
-    NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(OTHERS)
+    NAMES.known(name)
+}
+
+/// A bounded number of names.
+#[derive(Default)]
+struct Names(RwLock<HashSet<&'static str>>);
+
+impl Names {
+    fn label(&self, name: &str) -> &'static str {
+        let known = self.known(name);
+        if known != OTHERS || name == OTHERS {
+            return known;
+        }
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= JOBSPECS {
+            return OTHERS;
+        }
+        // At most so many, for the life of the process.
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        names.insert(name);
+        names.get(name).copied().unwrap_or(OTHERS)
+    }
+
+    fn known(&self, name: &str) -> &'static str {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(OTHERS)
+    }
 }
 
 #[cfg(test)]
@@ -40,11 +54,12 @@ mod tests {
 
     #[test]
     fn there_are_never_more_than_so_many() {
-        assert_eq!((known("first"), jobspec("first"), known("first")), (OTHERS, "first", "first"));
+        let names = Names::default();
+        assert_eq!((names.known("first"), names.label("first"), names.known("first")), (OTHERS, "first", "first"));
         for number in 0..2 * JOBSPECS {
-            jobspec(&format!("name-{number}"));
+            names.label(&format!("name-{number}"));
         }
-        assert_eq!((jobspec("one more"), jobspec("first")), (OTHERS, "first"));
-        assert_eq!(NAMES.read().unwrap().len(), JOBSPECS);
+        assert_eq!((names.label("one more"), names.label("first")), (OTHERS, "first"));
+        assert_eq!(names.0.read().unwrap().len(), JOBSPECS);
     }
 }
