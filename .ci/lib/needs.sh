@@ -87,6 +87,12 @@ need_python() {
     need python3-venv python3 -c 'import ensurepip, venv'
 }
 
+# Debian's npm has much besides; some machines have it with a node from elsewhere.
+need_node() {
+    need nodejs node --version
+    need npm npm --version
+}
+
 # Without mariadb-server and its service: nothing of it is needed.
 need_mariadb() {
     need mariadb-server-core mariadbd --version

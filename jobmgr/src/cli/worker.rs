@@ -34,10 +34,18 @@ async fn work(config: Config) -> Result<(), String> {
     let place = config.database.describe();
     say(stdout(), format_args!("jobmgr {} works for {place}, {slots} jobs at once", env!("CARGO_PKG_VERSION")));
     service::tell(&jobspecs);
-    let why = stops.next().await;
-    service::drain(worker, stops, why, config.worker.drain).await;
+    let ended = tokio::select! {
+        why = stops.next() => {
+            service::drain(worker, stops, why, config.worker.drain).await;
+            Ok(())
+        }
+        wrong = worker.misplaced() => {
+            service::give_up(worker).await;
+            Err(wrong)
+        }
+    };
     keeping.abort();
     database.close().await;
     traces.end();
-    Ok(())
+    ended
 }

@@ -10,6 +10,8 @@ pub mod executor;
 pub mod gap;
 /// GPUs.
 pub mod gpu;
+/// Files that clients upload for jobs.
+pub mod input;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.
@@ -24,7 +26,11 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
+/// Times as text: RFC 3339, UTC, milliseconds.
+pub mod time;
 /// Which trace something belongs to.
 pub mod trace;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;
+/// Whom to tell of what becomes of jobs, and what was told.
+pub mod webhook;

@@ -18,6 +18,10 @@ use super::{Api, guard, routes};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The request's `X-Request-Id`, for those who answer it.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 /// The way in.
 pub struct Front {
     hosts: Hosts,
@@ -36,9 +40,10 @@ impl Front {
     /// Answers a request; there is always an answer.
     pub async fn answer(
         &self,
-        request: Request,
+        mut request: Request,
     ) -> hyper::Response<impl Body<Data = Bytes, Error = io::Error> + use<>> {
         let id = self.ids.of(request.headers());
+        request.set_data(RequestId(id.to_str().unwrap_or_default().to_owned()));
         let seen = self.access.seen(&request, &id);
         let mut response = match self.hosts.check(&request) {
             Ok(()) => self.route(request).await,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::Blobs;
 use crate::config;
 use crate::domain::executor::Executors;
+use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
@@ -20,18 +21,26 @@ use crate::store::Store;
 mod abouts;
 /// Each request in the log and in the numbers.
 mod access;
+/// What the OpenAPI document says about who may.
+mod asked;
+/// Who did what.
+mod audit;
 /// Bodies of requests, read up to a limit.
 mod body;
 /// Who asks, and what they may.
 mod caller;
 /// The original's endpoints, frozen: one file per request.
 mod classic;
+/// What the document says of fields that nobody knows.
+mod closed;
 /// The bytes of an artifact, under an address that we signed.
 mod content;
 /// The OpenAPI document and the page that shows it.
 mod docs;
 /// What every request passes: request id, `Host`, routing, text for what has no route.
 mod front;
+/// Who calls, by the token of a request.
+mod gate;
 /// How little a browser may do with an answer.
 mod guard;
 /// The greeting and the health check.
@@ -46,10 +55,16 @@ mod output;
 mod pace;
 /// Query strings and urlencoded forms, byte for byte.
 mod query;
+/// How many jobs of a user may wait.
+mod queues;
 /// `Range`, `If-Range` and `If-None-Match`.
 mod range;
+/// The answers to those who may not.
+mod refusal;
 /// From a path and a method to what answers.
 mod routes;
+/// Which scope each route needs.
+mod scopes;
 /// The accept loop, and a connection from its start to its end.
 mod server;
 /// Addresses that nobody but us can make, and that expire.
@@ -66,7 +81,12 @@ mod upload;
 mod v1;
 
 pub use abouts::Abouts;
+pub use audit::Audit;
+pub use caller::Caller;
 pub use docs::{openapi, openapi_with};
+pub use gate::Gate;
+pub use queues::Queues;
+pub use scopes::{Need, ROUTES};
 
 /// What the API answers from; cheap to clone.
 #[derive(Clone)]
@@ -81,8 +101,16 @@ pub struct Api {
     pub executors: Executors,
     /// Seals what nobody may read.
     pub secrets: Secrets,
+    /// Where webhooks may lead.
+    pub targets: Arc<Targets>,
     /// `[Server]`
     pub config: Arc<config::Server>,
+    /// Who calls.
+    pub gate: Arc<Gate>,
+    /// Who did what.
+    pub audit: Audit,
+    /// How many jobs of each user wait.
+    pub queues: Arc<Queues>,
 }
 
 /// Serves the API on `listener` until `shutdown`; then accepts nothing more, finishes the requests in flight (for at
@@ -92,13 +120,16 @@ pub struct Api {
 /// When the listener's own address or the files of `[Server] TLS` can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
+    let audit = api.audit.clone();
     let tls = api.config.tls.as_ref().map(tls::Tls::open).transpose().map_err(io::Error::other)?.map(Arc::new);
     let front = front::Front::new(Arc::new(api), shutdown.clone());
     if let Some(tls) = tls.clone() {
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(tls.watch()).await });
     }
-    server::run(listener, server::Ways { front: Arc::new(front), tls }, limit, shutdown).await
+    let served = server::run(listener, server::Ways { front: Arc::new(front), tls }, limit, shutdown).await;
+    audit.flush().await;
+    served
 }
 
 /// Whether connections can be encrypted with these files.

@@ -34,6 +34,13 @@ pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
     })
 }
 
+/// Why a job of this command could not be started on this machine now, where the executor is one that can tell.
+/// `directory`: its working directory; `None`: one of its own.
+pub fn lacking(name: &str, command: &str, directory: Option<&str>) -> Option<String> {
+    let lacking = (name == Process::NAME).then(|| jobmgr_executor_process::lacking(command, directory.unwrap_or("")));
+    lacking.flatten().map(|error| error.to_string())
+}
+
 /// Whether an executor takes these options, as far as it can say without a job.
 fn examine<E: Executor>(options: &Value) -> Result<(), Wrong> {
     let complaint = |options: &Value| {

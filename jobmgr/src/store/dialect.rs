@@ -110,6 +110,18 @@ impl Dialect {
         }
     }
 
+    /// Run on every new connection that only reads, where no pooler is in between: who waits gives up after
+    /// [`patience`](Self::patience), and a while later the server does too. MariaDB and MySQL each pass over what is
+    /// for the other.
+    pub(super) fn session_to_read(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Sqlite => &[],
+            Dialect::Postgres => &["set statement_timeout = 12000", "set idle_in_transaction_session_timeout = 20000"],
+            Dialect::Mysql => &["set session lock_wait_timeout = 12 /*!50708 , max_execution_time = 12000 */ \
+                                 /*M!100101 , max_statement_time = 12 */"],
+        }
+    }
+
     /// Begins a transaction that writes.
     pub(super) fn begin(self) -> &'static str {
         match self {
@@ -127,7 +139,7 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "begin",
             Dialect::Postgres => {
-                "begin isolation level read committed read only; set local statement_timeout = 30000; \
+                "begin isolation level read committed read only; set local statement_timeout = 12000; \
                  set local idle_in_transaction_session_timeout = 20000"
             }
             Dialect::Mysql => "start transaction read only",

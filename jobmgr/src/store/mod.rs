@@ -7,12 +7,16 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// Who did what.
+mod audit;
 /// A whole copy of a SQLite database.
 mod backup;
 /// What running jobs write, while they run.
 mod chunks;
 /// Claims: which jobs, and how many.
 mod claim;
+/// What is told to whom, and how it fares.
+mod deliveries;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
 /// What executors of libraries were given.
@@ -25,6 +29,8 @@ mod error;
 mod events;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// Files that clients uploaded, and the jobs that they were given to.
+mod inputs;
 /// What has been kept for long enough.
 mod keep;
 /// Pages of jobs.
@@ -45,8 +51,12 @@ mod statements;
 mod submit;
 /// Jobs that are taken from a holder that died, and jobs that wait for what never comes.
 mod sweep;
+/// Who may call.
+mod tokens;
 /// Hints that there is something to do.
 mod wake;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// The processes that serve this database.
 mod workers;
 /// Waiting writes share one transaction and one fsync.
@@ -64,11 +74,12 @@ use tokio::time::Instant;
 pub use backup::backup;
 pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
+pub use deliveries::AskedDeliveries;
 pub use dispatch::{Dispatch, Leftover, Taken};
 pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
-pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
+pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Backlog, Counts, RATED};
 pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position};
@@ -197,6 +208,22 @@ impl Store {
     /// When the database fails.
     pub async fn chunk(&self, chunk: Chunk) -> Result<bool, StoreError> {
         self.shared.writer.write(Op::Chunk(chunk)).await.map(|done| done.moved > 0)
+    }
+
+    /// Whose a job is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owner(&self, id: JobId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::owner(connection, statements, id))).await
+    }
+
+    /// How many jobs of a user are queued; of more than `most` only that they are more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn queued_of(&self, user_id: i64, most: u64) -> Result<u64, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::queued_of(connection, statements, user_id, most))).await
     }
 
     /// One artifact.
@@ -400,6 +427,11 @@ impl Store {
     /// Tells whenever a job changed, in this process or, on PostgreSQL, in another one. A hint, as [`work`](Self::work).
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.wake.changes.subscribe()
+    }
+
+    /// Waits until this process has written a message down that is to be sent. A hint, as [`work`](Self::work).
+    pub async fn message(&self) {
+        self.shared.wake.messages.notified().await;
     }
 
     /// Waits for a job's end; only what this process does is told.

@@ -15,10 +15,15 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, events, keep, script, submit, workers};
+use super::{
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, inputs, keep, script, submit, tokens,
+    webhooks, workers,
+};
+use crate::auth::Token;
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
+use crate::domain::webhook::Due;
 use crate::metrics;
 
 /// At most this many writes share a transaction.
@@ -88,6 +93,11 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Token(tokens::Write),
+    Audit(audit::Write),
+    Input(inputs::Write),
+    Webhook(webhooks::Write),
+    Delivery(deliveries::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -95,13 +105,20 @@ pub(super) enum Op {
 impl Op {
     /// Whether doing it again does no harm when nobody knows if it was done.
     fn is_repeatable(&self) -> bool {
+        match self {
+            Op::Webhook(write) => return write.is_repeatable(),
+            Op::Delivery(write) => return write.is_repeatable(),
+            _ => {}
+        }
         !matches!(
             self,
             Op::Submit(_)
                 | Op::SubmitAll { key: None, .. }
                 | Op::Claim { .. }
                 | Op::Chunk(_)
+                | Op::Input(inputs::Write::Add(_))
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
+                | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
     }
 
@@ -114,7 +131,7 @@ impl Op {
 /// What a write came to; each kind of write fills what it has.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// The new job.
+    /// The new job, or whatever else is new.
     pub(super) id: JobId,
     /// What became of jobs that were submitted together.
     pub(super) submitted: Submitted,
@@ -128,10 +145,16 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// The keys of objects that no row names any more.
+    pub(super) keys: Vec<String>,
     /// Jobs that were queued again, each with its last attempt.
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
     pub(super) ended: Vec<JobId>,
+    /// A token that was made.
+    pub(super) token: Option<Token>,
+    /// Messages that were claimed.
+    pub(super) due: Vec<Due>,
 }
 
 struct Request {
@@ -272,6 +295,12 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
         Op::Finish { claim, .. } => wake.ends.tell(claim.id),
         Op::Cancel(id) => wake.ends.tell(*id),
         _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
+    }
+    if let Op::Delivery(write) = op
+        && write.makes_due()
+        && done.moved > 0
+    {
+        wake.messages.notify_one();
     }
     if let Op::Cancel(id) = op
         && done.moved > 0

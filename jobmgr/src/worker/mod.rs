@@ -11,7 +11,6 @@ mod attempt;
 mod beneath;
 /// Regular files below `artifacts/`, and nothing else, to the store.
 pub mod collect;
-/// That this process is there, and what it has.
 /// Jobs that run elsewhere.
 mod elsewhere;
 /// What a job left: to the store, and into its end.
@@ -33,6 +32,7 @@ mod output;
 pub mod platform;
 /// A job of an executor that is in a library.
 mod plugged;
+/// That this process is there, and what it has.
 pub mod presence;
 /// Removing a directory whatever the job did to it.
 pub mod remove;
@@ -40,6 +40,8 @@ pub mod remove;
 mod running;
 /// Claim after claim.
 mod slot;
+/// The files that a job is given.
+mod stage;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod test_rights;
@@ -251,6 +253,12 @@ impl Worker {
             slots.push(thread.spawn(elsewhere::take_over(Arc::clone(&shared), name.to_owned(), room)));
         }
         Ok(Worker { shared, slots, keepers, announced: presence.go_on(draining) })
+    }
+
+    /// Waits until the store turns out to be another one than that of the other processes, and gives what is wrong:
+    /// this worker has to end, and what it runs must not end here.
+    pub async fn misplaced(&self) -> String {
+        self.announced.misplaced().await
     }
 
     /// Claims nothing more, lets running jobs finish for the configured time, then ends them and gives them back.

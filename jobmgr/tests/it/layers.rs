@@ -14,7 +14,8 @@ const ROOMS: [(&str, &[&str]); 7] = [
 ];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 11] = [
+const STRANGERS: [(&str, &[&str]); 14] = [
+    ("secrets", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"]),
     ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
     ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
     ("worker", &["crate::keep", "crate::http", "crate::cli"]),
@@ -25,7 +26,9 @@ const STRANGERS: [(&str, &[&str]); 11] = [
         "jobspecs",
         &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"],
     ),
+    ("notify", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
     ("wrap", &["crate::"]),
+    ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
     ("metrics", &["crate::"]),
     ("telemetry", &["crate::http", "crate::worker", "crate::store", "crate::cli", "crate::runner", "crate::keep"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),

@@ -11,14 +11,9 @@ const NAMES: [&str; 4] = ["countdown", "hello", "image-generator", "sysinfo"];
 
 /// A home with every sample.
 fn home() -> Home {
-    let home = Home::new("");
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../jobspecs");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(samples).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, home.path("jobspecs").join(path.file_name().unwrap())).unwrap();
-        names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
-    }
+    let home = Home::with_samples("");
+    let files = std::fs::read_dir(home.path("jobspecs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
     assert_eq!(names, NAMES, "a test for each sample");
     home

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::classic::Compact;
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem};
 use crate::domain::job::Status;
@@ -30,11 +30,16 @@ impl Causes for OfStats {
 impl Stats {
     /// Count jobs
     ///
-    /// How many jobs there are by status, and how long the oldest that could start has been waiting, and
-    /// how many came and ended lately.
+    /// How many jobs there are by status, of those that the caller may see, how long the oldest that could start has
+    /// been waiting, and how many came and ended lately.
     #[oai(path = "/v1/stats", method = "get", operation_id = "getStats", tag = "Tag::Server")]
-    async fn stats(&self) -> Result<StatsAnswer, Failed<OfStats>> {
-        let counts = self.api.store.counts().await.map_err(|error| Problem::failed(&error))?;
+    async fn stats(&self, caller: Caller) -> Result<StatsAnswer, Failed<OfStats>> {
+        let counts = self
+            .api
+            .store
+            .counts((!caller.sees_all).then_some(caller.user_id))
+            .await
+            .map_err(|error| Problem::failed(&error))?;
         Ok(StatsAnswer::Stats(Compact(counts.into())))
     }
 }

@@ -6,9 +6,9 @@ use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem, ProblemJson};
 use super::timestamp::Timestamp;
@@ -48,6 +48,7 @@ impl Workers {
     #[oai(path = "/v1/workers/:id/drain", method = "post", operation_id = "drainWorker", tag = "Tag::Server")]
     async fn drain(
         &self,
+        caller: Caller,
         /// The worker's id.
         id: Path<String>,
     ) -> Result<DrainAnswer, Failed<OfOne>> {
@@ -64,6 +65,7 @@ impl Workers {
             return Err(Problem::new(Code::Conflict, detail).into());
         }
         store.ask_to_drain(&id.0).await.map_err(failed)?;
+        self.api.audit.note(&caller, "worker.drain", format_args!("worker {}", id.0));
         Ok(DrainAnswer::Asked(Compact(find().await?.into())))
     }
 }

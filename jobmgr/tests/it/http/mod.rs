@@ -1,8 +1,10 @@
 //! The HTTP API over real sockets, a real database and a real folder of objects.
 
 mod artifacts;
+mod auth;
 mod client;
 mod headers;
+mod inputs;
 mod jobs;
 mod limits;
 mod server;

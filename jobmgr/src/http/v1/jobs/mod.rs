@@ -18,6 +18,8 @@ mod request;
 mod run;
 /// A new job.
 mod submit;
+/// A new job with its files, in one request.
+mod upload;
 /// Until a job has ended.
 mod wait;
 
@@ -26,5 +28,7 @@ pub use batch::Batch;
 pub use cancel::Cancel;
 pub use collection::Collection;
 pub use logs::Logs;
-pub use look::Jobs;
+pub use look::{Jobs, must_see};
+pub use request::{JsonBody, digest_of};
 pub use run::Run;
+pub use upload::Upload;

@@ -1,7 +1,5 @@
 //! What any caller does.
 
-use std::collections::HashMap;
-
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -19,7 +17,7 @@ pub async fn all(client: &Client) {
 }
 
 fn submission(name: &str, parameters: Value) -> SubmitJob {
-    let parameters: HashMap<String, Value> = serde_json::from_value(parameters).unwrap();
+    let Value::Object(parameters) = parameters else { panic!("{parameters}") };
     SubmitJob::builder().name(name).parameters(parameters).try_into().unwrap()
 }
 
@@ -36,10 +34,11 @@ async fn bytes(stream: ByteStream) -> Vec<u8> {
 }
 
 /// The generator knows JSON by one name only, and leaves a problem to be read.
-pub async fn problem<T: std::fmt::Debug>(answer: Result<T, Error<ByteStream>>) -> Problem {
+pub async fn problem<T>(answer: Result<T, Error<ByteStream>>) -> Problem {
     match answer {
         Err(Error::ErrorResponse(answer)) => serde_json::from_slice(&bytes(answer.into_inner()).await).unwrap(),
-        other => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was served"),
     }
 }
 
