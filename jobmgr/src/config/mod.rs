@@ -51,6 +51,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// How much callers may ask for.
     pub limits: Limits,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -72,6 +74,11 @@ pub struct Server {
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// The certificate and the key with which connections are encrypted; unset: they are not.
+    #[serde(rename = "TLS")]
+    pub tls: Option<TlsFiles>,
+    /// Whether the log has a line for each request.
+    pub access_log: bool,
     /// How large an uploaded file may be, and all files of one submission together, in bytes or as "16GiB".
     #[serde(with = "values::size")]
     #[schemars(with = "Size")]
@@ -97,6 +104,8 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            tls: None,
+            access_log: false,
             max_upload_bytes: 16 << 30,
             max_inputs: 100,
             max_connections: 4096,
@@ -114,6 +123,16 @@ pub enum Auth {
     Token,
     /// Everybody may do everything.
     None,
+}
+
+/// `[Server] TLS`: two PEM files, which are read anew when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate, and after it those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// `[Database]`
@@ -384,6 +403,15 @@ impl Default for Webhooks {
             timeout: 15 * second,
         }
     }
+}
+
+/// `[Telemetry]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are sent to, by OTLP over HTTP: http://HOST:4318. Needs a jobmgr that was built with the feature otel.
+    #[serde(rename = "OTLP")]
+    pub otlp: Option<String>,
 }
 
 /// `[Executors.NAME]`

@@ -88,6 +88,8 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/jobspecs", Need::Any),
     ("GET", "/v1/jobspecs/{name}", Need::Any),
     ("GET", "/v1/stats", Need::Any),
+    ("GET", "/v1/executors", Need::Any),
+    ("GET", "/metrics", Need::Read),
     // Who is told of what becomes of jobs.
     ("GET", "/v1/webhooks", Need::Admin),
     ("POST", "/v1/webhooks", Need::Admin),

@@ -80,7 +80,7 @@ pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
 pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
-pub use list::{Asked, Counts};
+pub use list::{Asked, Backlog, Counts, RATED};
 pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position};
 use statements::Statements;
@@ -90,6 +90,7 @@ pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
+use crate::metrics;
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -311,6 +312,8 @@ impl Store {
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
+            run_after_ms: 0,
+            trace_parent: None,
             worker: worker.to_owned(),
         };
         self.leave_job(&claim).await
@@ -480,10 +483,11 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         spawned(async move {
             let begun = Instant::now();
-            match shared.read_once(&work).await {
+            let read = match shared.read_once(&work).await {
                 Err(StoreError::Unavailable(_)) if begun.elapsed() < AT_ONCE => shared.read_once(&work).await,
                 result => result,
-            }
+            };
+            read.inspect_err(|error| metrics::database_error(error.kind()))
         })
         .await
     }

@@ -117,8 +117,8 @@ impl Statements {
             id_step,
             submit: insert(
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
-                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text)",
-                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?)",
+                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text, trace_parent)",
+                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?, ?)",
                 if dialect.returns_ids() { " returning id" } else { "" },
             ),
             submissions: super::submit::Texts::new(dialect),

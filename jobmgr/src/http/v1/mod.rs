@@ -2,6 +2,8 @@
 
 /// The files that jobs left.
 mod artifacts;
+/// What can run jobs.
+mod executors;
 /// The problems that an operation may have.
 mod failed;
 /// Files that are uploaded before the jobs that use them.
@@ -44,6 +46,7 @@ mod zip;
 use crate::domain::time;
 
 pub use artifacts::Artifacts;
+pub use executors::Executors;
 pub use inputs::Inputs;
 pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run, Upload};
 pub use jobspecs::Jobspecs;

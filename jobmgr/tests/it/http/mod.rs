@@ -3,9 +3,11 @@
 mod artifacts;
 mod auth;
 mod client;
+mod headers;
 mod inputs;
 mod jobs;
 mod limits;
 mod server;
 mod submissions;
+mod tls;
 mod v1;

@@ -43,6 +43,8 @@ const MAY: &[(&str, &str, &str)] = &[
     ("GET", "/v1/jobspecs", "rsa"),
     ("GET", "/v1/jobspecs/{name}", "rsa"),
     ("GET", "/v1/stats", "rsa"),
+    ("GET", "/v1/executors", "rsa"),
+    ("GET", "/metrics", "ra"),
     ("GET", "/v1/workers", "ra"),
     ("POST", "/v1/workers/{id}/drain", "a"),
     ("GET", "/v1/me", "rsa"),
