@@ -261,6 +261,10 @@ pub struct Retention {
     #[serde(with = "values::optional_size")]
     #[schemars(with = "Option<Size>")]
     pub max_artifact_bytes: Option<u64>,
+    /// How long it is known when a job came to which status; who reads events may be away for so long.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub events: Duration,
     /// How often old things are looked for.
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
@@ -274,7 +278,15 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let hour = Duration::from_secs(3600);
-        Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
+        Self {
+            keep: None,
+            keep_failed: None,
+            keep_artifacts: None,
+            max_artifact_bytes: None,
+            events: 24 * hour,
+            every: hour,
+            grace: hour,
+        }
     }
 }
 

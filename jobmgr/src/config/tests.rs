@@ -67,6 +67,7 @@ fn every_section_is_read() {
         KeepFailed = "2w"
         KeepArtifacts = "1d12h"
         MaxArtifactBytes = "1KiB"
+        Events = "36h"
         Every = "5m"
         "#,
         &[],
@@ -88,6 +89,7 @@ fn every_section_is_read() {
         keep_failed: Some(14 * day),
         keep_artifacts: Some(36 * hour),
         max_artifact_bytes: Some(1024),
+        events: 36 * hour,
         every: hour / 12,
         grace: hour,
     };

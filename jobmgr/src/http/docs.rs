@@ -47,6 +47,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 pub enum Tag {
     /// Start jobs and see how they went.
     Jobs,
+    /// Be told what becomes of jobs, as it happens.
+    Events,
     /// Fetch the files that jobs left.
     Artifacts,
     /// The server itself.

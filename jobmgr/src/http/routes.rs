@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{Download, Get, Start};
 use super::home::Home;
-use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
+use super::v1::{Artifacts, Attempts, Batch, Cancel, Collection, Events, JobEvents, Jobs, Jobspecs, Logs, Run, Stats, Workers, Zip};
 use super::{Api, content, docs, front, upload};
 
 /// Everything that the OpenAPI document describes.
@@ -20,6 +20,7 @@ pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
     (Jobspecs, Workers, Stats),
+    (JobEvents, Events),
 );
 
 /// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
@@ -41,13 +42,14 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Run { api: api.clone(), closing: closing.clone() },
         Jobs { api: api.clone(), closing: closing.clone() },
         Cancel { api: api.clone() },
-        Logs { api: api.clone(), closing },
+        Logs { api: api.clone(), closing: closing.clone() },
         Attempts { api: api.clone() },
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
+    let events = (JobEvents { api: api.clone(), closing: closing.clone() }, Events { api: api.clone(), closing });
     let server = (Jobspecs { api: api.clone() }, Workers { api: api.clone() }, Stats { api });
-    let described: Described = (classic, jobs, server);
+    let described: Described = (classic, jobs, server, events);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Resource::new(methods)))
 }

@@ -13,8 +13,10 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::http::StatusCode;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
+use poem::{FromRequest, Request, RequestBody};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +47,8 @@ pub async fn run(
     while let Some(place) = stop.unless_stopped(places.clone().acquire_owned()).await {
         let Ok(place) = place else { break };
         let Some((stream, remote)) = stop.unless_stopped(accept(&listener)).await else { break };
-        let connection = Connection { stream, local, remote, front: front.clone(), _place: place };
+        let place = Place(Some(Arc::new(place)));
+        let connection = Connection { stream, local, remote, front: front.clone(), place };
         connections.spawn(connection.serve(stop.clone()));
     }
 
@@ -96,7 +99,17 @@ struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
     front: Arc<Front>,
-    _place: OwnedSemaphorePermit,
+    place: Place,
+}
+
+/// A place among the connections that are served at once; who goes on with a connection in another protocol keeps it.
+#[derive(Clone, Default)]
+pub struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Option<Arc<OwnedSemaphorePermit>>);
+
+impl<'a> FromRequest<'a> for Place {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(request.extensions().get().cloned().unwrap_or_default())
+    }
 }
 
 impl Connection {
@@ -106,14 +119,18 @@ impl Connection {
         let phase = Phase::new();
         let from = (LocalAddr(self.local.into()), RemoteAddr(self.remote.into()));
         let stream = PacedStream::new(self.stream, phase.clone(), LIMITS);
-        let front = self.front;
-        let service = service_fn(move |request| answer(front.clone(), phase.clone(), from.clone(), request));
+        let (front, place) = (self.front, self.place);
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            answer(front.clone(), phase.clone(), from.clone(), request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(LIMITS.idle)
             .max_buf_size(MAX_HEAD)
             .max_header_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         let ended = stop.unless_stopped(connection.as_mut()).await;
         let ended = match ended {
@@ -143,6 +160,9 @@ async fn answer(
         request.set_body(poem::Body::from_bytes_stream(body));
     }
     let response = front.answer(request).await;
-    phase.waiting();
+    // What follows on an upgrade is no request.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        phase.waiting();
+    }
     Ok(response.into())
 }

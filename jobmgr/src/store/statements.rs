@@ -83,6 +83,8 @@ pub(super) struct Statements {
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
     pub(super) events: super::events::Texts,
+    /// Jobs that run and say how far they are.
+    pub(super) under_way: Text,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -91,7 +93,8 @@ const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_a
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
-const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
+/// What is read of an artifact.
+pub(super) const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
 
 impl Statements {
     pub(super) fn new(dialect: Dialect, pooled: bool, id_step: i64) -> Self {
@@ -239,6 +242,10 @@ impl Statements {
             ),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
+            under_way: text(
+                "select id, user_id, name, attempt, progress from jobs where status = 'started' \
+                 and progress is not null order by id limit 1000",
+            ),
         }
     }
 

@@ -2,6 +2,8 @@
 
 /// The files that jobs left.
 mod artifacts;
+/// What becomes of jobs, as it happens.
+mod events;
 /// The problems that an operation may have.
 mod failed;
 /// A job as it is shown.
@@ -30,7 +32,8 @@ mod workers;
 mod zip;
 
 pub use artifacts::Artifacts;
-pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
+pub use events::Events;
+pub use jobs::{Attempts, Batch, Cancel, Collection, JobEvents, Jobs, Logs, Run};
 pub use jobspecs::Jobspecs;
 pub use stats::Stats;
 pub use workers::Workers;

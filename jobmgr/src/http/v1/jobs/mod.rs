@@ -8,6 +8,8 @@ mod batch;
 mod cancel;
 /// All jobs: a new one, and pages of them.
 mod collection;
+/// What becomes of a job, as it happens.
+mod events;
 /// What a job wrote.
 mod logs;
 /// Looking at jobs, running one again, removing one.
@@ -25,6 +27,7 @@ pub use attempts::Attempts;
 pub use batch::Batch;
 pub use cancel::Cancel;
 pub use collection::Collection;
+pub use events::JobEvents;
 pub use logs::Logs;
 pub use look::Jobs;
 pub use run::Run;
