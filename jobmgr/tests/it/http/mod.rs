@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod client;
+mod events;
 mod jobs;
 mod limits;
 mod server;

@@ -5,8 +5,12 @@
 
 /// The rows, the objects and the witness file tell the same.
 mod agree;
+/// Streams of events through a proxy that cuts connections.
+mod cut_streams;
 /// SIGTERM in the middle of each thing that a worker does.
 mod drained;
+/// Many streams on which nothing happens.
+mod idle_streams;
 /// kill -9 of the API while clients submit.
 mod killed_api;
 /// kill -9 of workers while they work.
