@@ -7,9 +7,13 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/jobmgr
 
 CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$cache/target}")
 export CARGO_TARGET_DIR
+# What a call of tests begins with.
+bounded=()
 if [ "${CI:-}" = true ]; then
     # It serves the next build after an edit, and there is none.
     export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+    # A test that hangs fails while its name is still among the last lines.
+    bounded=(timeout --kill-after=60s 40m)
 fi
 
 mkdir -p "$cache"

@@ -85,6 +85,11 @@ pub fn inherited() -> Option<std::ffi::OsString> {
     if cfg!(debug_assertions) { std::env::var_os(VARIABLE) } else { None }
 }
 
+/// What a child of this process is to be told of how long killed processes may take to be gone.
+pub fn kill_limit() -> Option<std::ffi::OsString> {
+    if cfg!(debug_assertions) { std::env::var_os(jobmgr_executor_process::KILL_LIMIT_VARIABLE) } else { None }
+}
+
 /// The process comes by this point.
 #[cfg(not(debug_assertions))]
 #[inline(always)]

@@ -22,6 +22,8 @@ pub mod keep;
 pub mod machine;
 /// The child process that runs jobs, and the worker's end of the line to it.
 pub mod runner;
+/// Values that nobody may read: sealed before they are stored.
+pub mod secrets;
 /// The queue and everything that is remembered; the only room that names sqlx.
 pub mod store;
 /// Claim, run, collect, finish.

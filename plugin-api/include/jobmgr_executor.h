@@ -48,7 +48,8 @@ enum {
     JM_STOPPED = 5,      /* the work ended because a stop was asked for */
     JM_PANICKED = 6,     /* a programming error was caught */
     JM_LOST = 7,         /* recover: the job can't be found any more */
-    JM_NEVER_STARTED = 8 /* recover: the job has surely never begun; run may be called again */
+    JM_NEVER_STARTED = 8, /* recover: the job has surely never begun; run may be called again */
+    JM_UNKILLABLE = 9    /* a process of the job is still on this machine, whatever was done to end it */
 };
 
 /* Where output belongs. A value that is not here is JM_EXECUTOR. */

@@ -63,6 +63,8 @@ pub mod status {
     pub const LOST: i32 = 7;
     /// `recover`: the job has surely never begun.
     pub const NEVER_STARTED: i32 = 8;
+    /// A process of the job is still on this machine, whatever was done to end it.
+    pub const UNKILLABLE: i32 = 9;
 }
 
 /// `recover` is there.

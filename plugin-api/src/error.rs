@@ -27,6 +27,9 @@ pub enum Kind {
     Lost,
     /// [`recover`](crate::Recover::recover): the job has surely never begun; `run` may be called again.
     NeverStarted,
+    /// A process of the job is still on this machine, whatever was done to end it: the kernel holds it. The worker
+    /// takes no more jobs after that.
+    Unkillable,
 }
 
 impl Kind {
@@ -41,6 +44,7 @@ impl Kind {
             Kind::Panicked => status::PANICKED,
             Kind::Lost => status::LOST,
             Kind::NeverStarted => status::NEVER_STARTED,
+            Kind::Unkillable => status::UNKILLABLE,
         }
     }
 
@@ -54,6 +58,7 @@ impl Kind {
             status::PANICKED => Kind::Panicked,
             status::LOST => Kind::Lost,
             status::NEVER_STARTED => Kind::NeverStarted,
+            status::UNKILLABLE => Kind::Unkillable,
             _ => Kind::Failed,
         }
     }

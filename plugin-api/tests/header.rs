@@ -51,6 +51,7 @@ fn facts() -> Vec<(String, u64)> {
         ("JM_PANICKED", status::PANICKED),
         ("JM_LOST", status::LOST),
         ("JM_NEVER_STARTED", status::NEVER_STARTED),
+        ("JM_UNKILLABLE", status::UNKILLABLE),
     ];
     facts.extend(statuses.map(|(name, value)| (name.to_owned(), value.try_into().unwrap())));
     facts

@@ -60,7 +60,8 @@ impl Api {
         &self.namespace
     }
 
-    fn resources<K>(&self, namespace: &str) -> Result<Resources<K>>
+    /// What can be asked about objects of one kind.
+    pub fn resources<K>(&self, namespace: &str) -> Result<Resources<K>>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
@@ -86,8 +87,9 @@ impl Api {
         self.ask("looking for the Job", self.resources::<Job>(namespace)?.get_opt(name))
     }
 
-    /// All objects with these labels. Without a version in the question the answer is the latest state.
-    pub fn list<K>(&self, namespace: &str, labels: &str) -> Result<Vec<K>>
+    /// All objects with these labels, and the version that a watch can go on from. Without a version in the question
+    /// the answer is the latest state.
+    pub fn list<K>(&self, namespace: &str, labels: &str) -> Result<(Vec<K>, Option<String>)>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
@@ -187,7 +189,7 @@ fn connection(found: &kube::Config, runtime: &Handle) -> Result<Client> {
         .map_err(|error| Error::invalid(format!("no connection can be made with these credentials: {error}")))
 }
 
-async fn pages<K>(resources: &Resources<K>, labels: &str, page: Option<u32>) -> kube::Result<Vec<K>>
+async fn pages<K>(resources: &Resources<K>, labels: &str, page: Option<u32>) -> kube::Result<(Vec<K>, Option<String>)>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -198,7 +200,7 @@ where
         all.extend(list.items);
         how.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
         if how.continue_token.is_none() {
-            return Ok(all);
+            return Ok((all, list.metadata.resource_version.filter(|version| !version.is_empty())));
         }
     }
 }

@@ -45,9 +45,11 @@ impl Attempts {
         Arc::clone(lock(&self.all).entry(key.to_owned()).or_default())
     }
 
-    /// Forgets it.
-    pub fn forget(&self, key: &str) {
-        lock(&self.all).remove(key);
+    /// Forgets it; whether it was the last one.
+    pub fn forget(&self, key: &str) -> bool {
+        let mut all = lock(&self.all);
+        all.remove(key);
+        all.is_empty()
     }
 }
 
@@ -59,6 +61,12 @@ impl Attempt {
     /// Held while it is read, which may take a while.
     pub fn output(&self) -> MutexGuard<'_, Output> {
         lock(&self.output)
+    }
+
+    /// Whether it is to be asked about though nothing has happened: nothing is known of it, or time decides about it.
+    pub fn is_open(&self) -> bool {
+        let known = self.known();
+        known.stuck_since.is_some() || matches!(known.poll, None | Some(Poll::Unknown))
     }
 
     pub fn is_silent(&self) -> bool {

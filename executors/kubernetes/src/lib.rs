@@ -9,6 +9,8 @@ mod api;
 mod attempts;
 /// `[Executors.kubernetes.Config]`.
 mod config;
+/// What changes, as the API server tells it.
+mod feed;
 /// Lines of a container's output, with their times.
 mod log;
 /// The Job object of an attempt.
@@ -44,6 +46,7 @@ use serde::{Deserialize, Serialize};
 use api::Api;
 use attempts::{Attempt, Attempts};
 pub use config::Config;
+use feed::{Due, Feed, Feeds};
 pub use options::{Options, PullPolicy};
 use output::Source;
 pub use quantity::Quantity;
@@ -59,6 +62,7 @@ pub struct Kubernetes {
     config: Config,
     api: Api,
     attempts: Attempts,
+    feeds: Feeds,
 }
 
 /// What is kept of a job.
@@ -82,7 +86,7 @@ impl Cluster for Kubernetes {
 
     fn new(config: Config) -> Result<Self> {
         config.check()?;
-        Ok(Self { api: Api::new(&config)?, config, attempts: Attempts::default() })
+        Ok(Self { api: Api::new(&config)?, config, attempts: Attempts::default(), feeds: Feeds::default() })
     }
 
     fn validate(&self, options: &Options) -> Result<()> {
@@ -122,16 +126,23 @@ impl Cluster for Kubernetes {
         for handle in handles {
             by_namespace.entry(&handle.namespace).or_default().push(handle);
         }
+        let feeds = self.feeds.of(&self.api, &by_namespace)?;
         let mut polls = HashMap::new();
-        let mut failed = None;
+        let (mut failed, mut any) = (None, false);
         for (namespace, handles) in &by_namespace {
-            match self.look(namespace, handles) {
-                Ok(answers) => polls.extend(answers),
-                Err(error) => failed = Some(error),
+            match self.look(namespace, handles, &feeds[*namespace]) {
+                Ok(answers) => {
+                    polls.extend(answers);
+                    any = true;
+                }
+                Err(error) => {
+                    feeds[*namespace].missed();
+                    failed = Some(error);
+                }
             }
         }
         match failed {
-            Some(error) if polls.is_empty() => Err(error),
+            Some(error) if !any => Err(error),
             // One namespace that does not answer does not stop the others.
             failed => Ok(handles
                 .iter()
@@ -141,7 +152,7 @@ impl Cluster for Kubernetes {
     }
 
     fn news(&self, _job: &Job<Options>, handle: &Handle, seen: Option<&Poll>) -> bool {
-        seen == Some(&Poll::Running) && self.attempts.of(&handle.name).is_silent()
+        self.feeds.tell_of(handle) || seen == Some(&Poll::Running) && self.attempts.of(&handle.name).is_silent()
     }
 
     fn logs(&self, _job: &Job<Options>, handle: &Handle, from: &[Logged; 2], ctx: &Context<'_>) -> Result<()> {
@@ -191,7 +202,9 @@ impl Cluster for Kubernetes {
         if let Some(handle) = handle {
             self.delete(handle, DeleteParams::background())?;
         }
-        self.attempts.forget(&job.key);
+        if self.attempts.forget(&job.key) {
+            self.feeds.close();
+        }
         Ok(())
     }
 }
@@ -219,14 +232,24 @@ impl Kubernetes {
         last.unwrap_or_else(|| Poll::Queued(why.map(Error::to_string).unwrap_or_default()))
     }
 
-    /// Asks about the jobs of one namespace, in two questions.
-    fn look(&self, namespace: &str, handles: &[&Handle]) -> Result<Vec<(String, Poll)>> {
-        let labels = selector(handles);
+    /// Asks about those jobs of one namespace to which something has happened, in two questions.
+    fn look(&self, namespace: &str, handles: &[&Handle], feed: &Feed) -> Result<Vec<(String, Poll)>> {
+        let due = feed.due(handles, |handle| self.attempts.of(&handle.name).is_open());
+        let some = match &due {
+            Due::All => handles,
+            Due::Some(some) if some.is_empty() => return Ok(Vec::new()),
+            Due::Some(some) => some,
+        };
+        let labels = selector(some);
         // The pods come second: where the Job says that all is over, they are at least as new.
-        let jobs: HashMap<_, _> =
-            self.api.list::<JobObject>(namespace, &labels)?.into_iter().map(|job| (job.name_any(), job)).collect();
+        let (jobs, jobs_version) = self.api.list::<JobObject>(namespace, &labels)?;
+        let (listed, pods_version) = self.api.list::<Pod>(namespace, &labels)?;
+        if matches!(due, Due::All) {
+            feed.listed(jobs_version, pods_version);
+        }
+        let jobs: HashMap<_, _> = jobs.into_iter().map(|job| (job.name_any(), job)).collect();
         let mut pods: HashMap<String, Pod> = HashMap::new();
-        for pod in self.api.list::<Pod>(namespace, &labels)? {
+        for pod in listed {
             let Some(key) = pod.labels().get(manifest::KEY).cloned() else { continue };
             let is_older = pods.get(&key).is_some_and(|other| other.creation_timestamp() > pod.creation_timestamp());
             if !is_older {
@@ -238,7 +261,7 @@ impl Kubernetes {
             let (job, pod) = (jobs.get(&handle.name).filter(is_it), pods.get(&handle.name));
             (handle.name.clone(), self.judge(&self.attempts.of(&handle.name), job, pod))
         };
-        Ok(handles.iter().map(answer).collect())
+        Ok(some.iter().map(answer).collect())
     }
 
     fn judge(&self, attempt: &Attempt, job: Option<&JobObject>, pod: Option<&Pod>) -> Poll {

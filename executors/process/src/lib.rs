@@ -23,7 +23,7 @@ use windows as platform;
 
 use std::time::Duration;
 
-use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, NoConfig, Outcome, Result, Stop};
+use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, Kind, NoConfig, Outcome, Result, Stop};
 
 pub use jobmgr_plugin_api::Size;
 pub use options::{Limits, Options, Sandbox};
@@ -32,6 +32,8 @@ pub use options::{Limits, Options, Sandbox};
 const OPEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone; longer means that the kernel holds it.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
+/// In debug builds the variable that says how many milliseconds that is, for tests.
+pub const KILL_LIMIT_VARIABLE: &str = "JOBMGR_KILL_LIMIT_MS";
 /// How much output is read at once.
 const PIECE: usize = 64 * 1024;
 /// How often it is looked whether those that outlived a stopped job's own process have ended.
@@ -115,10 +117,16 @@ fn warn_of_open_pipe(ctx: &Context<'_>) {
     ));
 }
 
+fn kill_limit() -> Duration {
+    let said = cfg!(debug_assertions).then(|| std::env::var(KILL_LIMIT_VARIABLE).ok()).flatten();
+    said.and_then(|text| text.parse().ok()).map_or(KILL_LIMIT, Duration::from_millis)
+}
+
 fn unkillable() -> Error {
-    Error::failed(format!(
-        "unkillable: a process that the job started is still there {} s after it was killed; the kernel holds it (a hung \
+    let text = format!(
+        "unkillable: a process that the job started is still there {:?} after it was killed; the kernel holds it (a hung \
          disk or network mount?)",
-        KILL_LIMIT.as_secs()
-    ))
+        kill_limit()
+    );
+    Error::new(Kind::Unkillable, text)
 }

@@ -24,7 +24,7 @@ pub(super) async fn check() -> ExitCode {
     for (name, found) in plugins.look().await {
         sound &= tell(&format!("executor {name}"), found.map(|loaded| in_short(&loaded)));
     }
-    sound &= jobspecs(&config, &plugins);
+    sound &= jobspecs(&config, &plugins).await;
     sound &= tell("database", database(&config).await);
     sound &= tell("store", store(&config).await);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -49,8 +49,12 @@ pub(super) fn in_short(loaded: &Loaded) -> String {
     format!("{} {}, ABI {}.{}, {abilities}", description.name, description.version, loaded.abi.0, loaded.abi.1)
 }
 
-fn jobspecs(config: &Config, plugins: &Plugins) -> bool {
+async fn jobspecs(config: &Config, plugins: &Plugins) -> bool {
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(plugins));
+    // What executors know beyond their schemas they are asked when their options are read for the first time.
+    jobspecs.list();
+    plugins.answered().await;
+    jobspecs.reread();
     let listed = jobspecs.list();
     if listed.is_empty() {
         let folder = jobspecs.folder().display();

@@ -21,6 +21,7 @@ use crate::domain::submission::NewJob;
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
 use crate::runner::plugin::Plugins;
+use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::worker::{self, Live, Tap, Worker};
 
@@ -68,6 +69,7 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;
     let store = scratch_store(scratch.path()).await?;
     let blobs = scratch_blobs(scratch.path())?;
+    let secrets = Secrets::passing(store.installation()).map_err(|error| error.to_string())?;
     worker::platform::adopt_orphans();
     let bar = progress_bar();
     let parts = worker::Parts {
@@ -75,6 +77,7 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
         blobs: blobs.clone(),
         jobspecs,
         plugins,
+        secrets,
         config: Arc::new(config::Worker { concurrency: 1, ..config.worker }),
         public_url: None,
         tap: Some(show(bar.clone())),

@@ -51,6 +51,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
+        secrets: parts.secrets.clone(),
         config: Arc::new(within_open_files(config.server.clone())),
     };
     let keeper = service::keeper(&parts, &config);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Retention, Server, Worker, database};
+use super::{Config, Retention, Secrets, Server, Worker, database};
 use crate::domain::duration::GoDuration;
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
 use crate::domain::labels;
@@ -24,6 +24,7 @@ pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mis
         storage(config),
         worker(&config.worker),
         retention(&config.retention),
+        secrets(&config.secrets),
     ];
     let wrong = checks.into_iter().find_map(Result::err);
     wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))?;
@@ -146,6 +147,16 @@ fn retention(retention: &Retention) -> Result<(), Wrong> {
     if retention.grace < second {
         let grace = GoDuration::from(retention.grace);
         return Err(("Retention.Grace", format!("'Grace': must be at least 1s, and is {grace}")));
+    }
+    Ok(())
+}
+
+fn secrets(secrets: &Secrets) -> Result<(), Wrong> {
+    if secrets.key.is_some() && secrets.key_file.is_some() {
+        return Err(("Secrets.Key", "'Key': KeyFile names a key too; remove one of them".to_owned()));
+    }
+    if secrets.key_file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        return Err(("Secrets.KeyFile", "'KeyFile' is empty; it names a file".to_owned()));
     }
     Ok(())
 }

@@ -47,8 +47,12 @@ impl Config {
         for (name, value) in &variables {
             set(&mut document, name, value)?;
         }
-        let config = document.value()?;
+        let mut config: Config = document.value()?;
         check::config(&config, &document)?;
+        // What its library says about it is known later.
+        for (name, executor) in &mut config.executors {
+            executor.places = document.places(&format!("Executors.{name}"));
+        }
         Ok(config)
     }
 }

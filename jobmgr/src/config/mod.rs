@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// The key for values that nobody may read.
+    pub secrets: Secrets,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -290,6 +292,19 @@ impl Default for Retention {
     }
 }
 
+/// `[Secrets]`
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Secrets {
+    /// The key that encrypts secret parameters in the database: 32 random bytes in base64. All processes on a database
+    /// need the same one.
+    #[schemars(extend("writeOnly" = true))]
+    pub key: Option<String>,
+    /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
+    /// made when it is needed.
+    pub key_file: Option<PathBuf>,
+}
+
 /// `[Executors.NAME]`
 #[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -311,6 +326,17 @@ pub struct Executor {
     #[serde(default)]
     #[schemars(extend("writeOnly" = true))]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// Where all this stands.
+    #[serde(skip)]
+    pub places: settings::Places,
+}
+
+impl Executor {
+    /// What is wrong with the value at `path` (`Config.Folder`), with its place in the file or the variable it is from.
+    pub fn mistake(&self, path: &str, text: &str) -> String {
+        let key = path.split('.').next().unwrap_or(path);
+        ConfigError::from(self.places.mistake(path, format!("'{key}': {text}"))).to_string()
+    }
 }
 
 /// The JSON Schema of `config.toml`, for editors.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Aws, Database, Executor, Storage};
+use super::{Aws, Database, Executor, Secrets, Storage};
 
 /// Stands for a value that is there.
 const HIDDEN: &str = "***";
@@ -38,6 +38,15 @@ impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config: Vec<_> = self.config.keys().collect();
         f.debug_struct("Executor").field("plugin", &self.plugin).field("config", &config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets")
+            .field("key", &self.key.as_ref().map(|_| HIDDEN))
+            .field("key_file", &self.key_file)
+            .finish()
     }
 }
 

@@ -219,6 +219,12 @@ mod tests {
         for (path, method, operation) in operations(&document) {
             let content = operation["requestBody"]["content"].as_object();
             assert!(content.is_none_or(|content| content.len() == 1), "{method} {path}");
+            let failures =
+                operation["responses"].as_object().unwrap().iter().filter(|(status, _)| **status >= "400".into());
+            for (status, failure) in failures.filter(|_| path.starts_with("/v1/")) {
+                let kinds: Vec<&String> = failure["content"].as_object().unwrap().keys().collect();
+                assert_eq!(kinds, ["application/problem+json"], "{method} {path} {status}");
+            }
         }
         let start = &document["paths"]["/jobs/start"]["post"];
         assert!(start["requestBody"]["content"]["application/x-www-form-urlencoded"].is_object());

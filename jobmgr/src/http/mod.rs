@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
@@ -65,6 +66,8 @@ pub struct Api {
     pub blobs: Blobs,
     /// What is to be known of jobs before they are run.
     pub abouts: Abouts,
+    /// Seals what nobody may read.
+    pub secrets: Secrets,
     /// `[Server]`
     pub config: Arc<config::Server>,
 }

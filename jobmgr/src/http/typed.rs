@@ -19,8 +19,19 @@ pub fn add(document: &mut Value, jobspecs: &BTreeMap<String, About>) {
         let schema = format!("Run_{word}");
         document["paths"][format!("/v1/run/{}", encoded(name))] =
             json!({ "post": operation(&any, name, &word, about) });
-        document["components"]["schemas"][schema] = about.parameters.clone();
+        document["components"]["schemas"][schema] = parameters(about);
     }
+}
+
+/// The schema of the parameters as OpenAPI 3.0 has it: a list of what is required is not empty.
+fn parameters(about: &About) -> Value {
+    let mut schema = about.parameters.clone();
+    if schema["required"].as_array().is_some_and(Vec::is_empty)
+        && let Some(schema) = schema.as_object_mut()
+    {
+        schema.remove("required");
+    }
+    schema
 }
 
 fn operation(any: &Value, name: &str, word: &str, about: &About) -> Value {
@@ -118,6 +129,7 @@ mod tests {
         assert_eq!((&schema["required"], &schema["properties"]["mode"]["enum"]), (&json!(["n"]), &json!(["a"])));
         assert!(operation["parameters"].as_array().unwrap().iter().all(|parameter| parameter["in"] != "path"));
         assert!(document["paths"]["/v1/run/Draw%20it"]["post"].is_object());
+        assert_eq!(document["components"]["schemas"]["Run_Draw_it"].get("required"), None);
         assert_eq!(document["paths"]["/v1/run/%C3%A9"]["post"]["operationId"], "run__");
         assert!(document["paths"][ANY]["post"].is_object());
     }

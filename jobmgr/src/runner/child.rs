@@ -98,6 +98,7 @@ fn answer(result: Result<Outcome, Error>) -> (u8, Vec<u8>) {
                 Kind::Invalid => 1,
                 Kind::Retry => 3,
                 Kind::Stopped => 5,
+                Kind::Unkillable => 9,
                 _ => 2,
             };
             (status, error.to_string().into_bytes())

@@ -6,7 +6,7 @@ use jobmgr_executor_process::Process;
 use jobmgr_plugin_api::{Context, Error, Executor, Job, Outcome, Result};
 use serde_json::Value;
 
-use super::plugin::Plugins;
+use super::plugin::{Plugins, Wrong};
 use crate::domain::jobspec::ExecutorCheck;
 
 /// The names by which a jobspec may select an executor.
@@ -24,7 +24,7 @@ pub(super) fn run(name: &str, job: Job<Value>, ctx: &Context<'_>) -> Result<Outc
 pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
     let plugins = plugins.clone();
     Arc::new(move |name, options| match name {
-        Process::NAME => examine::<Process>(options).map_err(|why| ("Options".to_owned(), why)),
+        Process::NAME => examine::<Process>(options),
         _ if plugins.has(name) => plugins.check(name, options),
         _ => {
             let known: Vec<&str> = NAMES.into_iter().chain(plugins.names()).collect();
@@ -34,14 +34,24 @@ pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
 }
 
 /// Whether an executor takes these options, as far as it can say without a job.
-fn examine<E: Executor>(options: &Value) -> Result<(), String> {
-    let options = parse::<E>(options)?;
-    make::<E>().and_then(|executor| executor.validate(&options)).map_err(|error| error.to_string())
+fn examine<E: Executor>(options: &Value) -> Result<(), Wrong> {
+    let complaint = |options: &Value| {
+        let parsed = parse::<E>(options);
+        parsed.and_then(|options| make::<E>()?.validate(&options).map_err(|error| error.to_string())).err()
+    };
+    let Some(why) = complaint(options) else { return Ok(()) };
+    // It does not say where. The option that is meant is the one without which it says something else.
+    let meant = options.as_object().into_iter().flatten().map(|(key, _)| key).find(|key| {
+        let others = options.as_object().into_iter().flatten().filter(|(other, _)| other != key);
+        let others = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+        complaint(&Value::Object(others)).as_ref() != Some(&why)
+    });
+    Err((meant.map_or_else(|| "Options".to_owned(), |key| format!("Options.{key}")), why))
 }
 
-fn make<E: Executor>() -> Result<E> {
-    let config = serde_json::from_value(Value::Object(Default::default()));
-    E::new(config.map_err(|error| Error::invalid(error.to_string()))?)
+fn make<E: Executor>() -> Result<E, String> {
+    let config = serde_json::from_value(Value::Object(Default::default())).map_err(|error| error.to_string())?;
+    E::new(config).map_err(|error| error.to_string())
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {
@@ -57,7 +67,7 @@ fn parse<E: Executor>(options: &Value) -> Result<E::Options, String> {
 
 fn with<E: Executor>(job: Job<Value>, ctx: &Context<'_>) -> Result<Outcome> {
     let options = parse::<E>(&job.options).map_err(|why| Error::invalid(format!("'Options': {why}")))?;
-    let executor = make::<E>()?;
+    let executor = make::<E>().map_err(Error::invalid)?;
     executor.validate(&options)?;
     executor.run(&job.split().0.with(options), ctx)
 }

@@ -62,16 +62,12 @@ pub enum Failure {
     /// The executor can't find a job any more that it had begun.
     #[error("{0}")]
     Lost(String),
+    /// The job has a process that nothing ends.
+    #[error("{0}")]
+    Unkillable(String),
     /// The runner died.
     #[error("{0}")]
     Died(String),
-}
-
-impl Failure {
-    /// Whether the job has a process that even SIGKILL does not end.
-    pub fn is_unkillable(&self) -> bool {
-        matches!(self, Failure::Executor(why) if why.contains("unkillable"))
-    }
 }
 
 impl Runner {
@@ -168,6 +164,7 @@ pub(super) fn understand(frame: Frame) -> Said {
                 3 => Said::Done(Err(Failure::Retry(text()))),
                 5 => Said::Done(Err(Failure::Stopped(text()))),
                 7 => Said::Done(Err(Failure::Lost(text()))),
+                9 => Said::Done(Err(Failure::Unkillable(text()))),
                 _ => Said::Done(Err(Failure::Executor(text()))),
             }
         }

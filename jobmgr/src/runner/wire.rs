@@ -39,8 +39,10 @@ pub(super) enum Type {
     Request = 36,
     /// One byte of status, then JSON of an `Outcome`, or a text.
     Done = 37,
-    /// JSON of [`super::plugin::Loaded`].
+    /// The executor was made from its configuration, and can be called.
     Loaded = 38,
+    /// JSON of [`super::plugin::Loaded`]: what the library says of itself, before it is given its configuration.
+    Described = 39,
 }
 
 /// In the first byte of a log: its time follows.
@@ -79,8 +81,8 @@ pub(super) const BROKEN: &str = "the line to the runner is broken: ";
 
 impl Type {
     fn from_byte(byte: u8) -> io::Result<Type> {
-        use Type::{Call, Checkpoint, Done, Event, Load, Loaded, Log, Ready, Reply, Request, Run, Stop};
-        [Load, Call, Run, Stop, Reply, Ready, Log, Event, Checkpoint, Request, Done, Loaded]
+        use Type::{Call, Checkpoint, Described, Done, Event, Load, Loaded, Log, Ready, Reply, Request, Run, Stop};
+        [Load, Call, Run, Stop, Reply, Ready, Log, Event, Checkpoint, Request, Done, Loaded, Described]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
             .ok_or_else(|| broken(&format!("frame of type {byte}")))

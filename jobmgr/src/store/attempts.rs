@@ -28,20 +28,23 @@ pub(super) async fn apply(
         Op::Finish { claim, finish, .. } => {
             done.moved = self::finish(connection, statements, claim, finish, &mut done.ended).await?;
         }
-        Op::Release { claim, delay } => {
+        Op::Release { claim, delay, why } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
-            go_back(connection, statements, claim, query, (AttemptEnding::Released, None), done).await?;
+            let end = (AttemptEnding::Released, Some(why.as_str()), None);
+            go_back(connection, statements, claim, query, end, done).await?;
         }
         Op::Leave(claim) => {
             done.moved = held(connection, statements, &statements.leave, (claim.id, claim.epoch)).await?;
             if done.moved == 0 {
                 let query = statements.query(&statements.release).bind(0_i64);
-                go_back(connection, statements, claim, query, (AttemptEnding::Released, None), done).await?;
+                let end = (AttemptEnding::Released, None, None);
+                go_back(connection, statements, claim, query, end, done).await?;
             }
         }
         Op::Retry { claim, failure, delay } => {
             let query = statements.query(&statements.retry).bind(millis(*delay));
-            go_back(connection, statements, claim, query, (AttemptEnding::Failed, Some(failure)), done).await?;
+            let end = (AttemptEnding::Failed, None, Some(&**failure));
+            go_back(connection, statements, claim, query, end, done).await?;
         }
         Op::Renew { worker, lease } => done.renewal = renew(connection, statements, worker, millis(*lease)).await?,
         Op::Progress { id, epoch, progress } => {
@@ -164,7 +167,7 @@ async fn go_back(
     statements: &Statements,
     claim: &Claim,
     update: Query<'_, Any, AnyArguments>,
-    (ending, failure): (AttemptEnding, Option<&Failure>),
+    (ending, why, failure): (AttemptEnding, Option<&str>, Option<&Failure>),
     done: &mut Done,
 ) -> Outcome {
     done.moved = held(connection, statements, &statements.cancel_held, (claim.id, claim.epoch)).await?;
@@ -179,7 +182,8 @@ async fn go_back(
         return Ok(());
     }
     chunks::drop_all(connection, statements, claim.id, None).await?;
-    let past = Past { id: claim.id, attempt: claim.attempt, worker: &claim.worker, started_ms: Some(claim.started_ms) };
+    let (id, attempt, worker, started_ms) = (claim.id, claim.attempt, &*claim.worker, Some(claim.started_ms));
+    let past = Past { id, attempt, worker, started_ms, why };
     note(connection, statements, &past, ending, failure).await
 }
 
@@ -199,6 +203,8 @@ pub(super) struct Past<'a> {
     pub(super) attempt: i64,
     pub(super) worker: &'a str,
     pub(super) started_ms: Option<i64>,
+    /// Why it was given up, where that was no failure of the job.
+    pub(super) why: Option<&'a str>,
 }
 
 /// Writes down an attempt that did not end its job.
@@ -217,7 +223,7 @@ pub(super) async fn note(
         .bind(past.worker.to_owned())
         .bind(past.started_ms)
         .bind(failure.map(|failure| failure.reason.as_str()))
-        .bind(failure.and_then(|failure| failure.error.clone()))
+        .bind(failure.and_then(|failure| failure.error.clone()).or_else(|| past.why.map(str::to_owned)))
         .bind(failure.and_then(|failure| failure.exit_code))
         .bind(failure.and_then(|failure| failure.signal))
         .bind(failure.and_then(|failure| logs::to_column(&failure.stdout)))

@@ -263,13 +263,13 @@ impl Store {
         self.shared.writer.write(op).await.map(|done| done.moved > 0)
     }
 
-    /// Gives a job back, to be run again after `delay`; does not count as a crash. One whose end was asked for is
-    /// canceled instead.
+    /// Gives a job back, to be run again after `delay`; does not count as a crash. `why` is told of the attempt. One
+    /// whose end was asked for is canceled instead.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn release(&self, claim: &Claim, delay: Duration) -> Result<bool, StoreError> {
-        let op = Op::Release { claim: claim.clone(), delay };
+    pub async fn release(&self, claim: &Claim, delay: Duration, why: &str) -> Result<bool, StoreError> {
+        let op = Op::Release { claim: claim.clone(), delay, why: why.to_owned() };
         self.shared.writer.write(op).await.map(|done| done.moved > 0)
     }
 

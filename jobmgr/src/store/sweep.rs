@@ -64,7 +64,7 @@ async fn take_back(
         let (id, epoch): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let (crashes, limit): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
         let worker = row.try_get::<Option<String>, _>(5)?.unwrap_or_default();
-        let past = Past { id, attempt: row.try_get(4)?, worker: &worker, started_ms: row.try_get(6)? };
+        let past = Past { id, attempt: row.try_get(4)?, worker: &worker, started_ms: row.try_get(6)?, why: None };
         if held(connection, statements, &statements.cancel_held, (id, epoch)).await? > 0 {
             swept.ended.push(id);
         } else if let Some(executor) = row.try_get::<Option<String>, _>(7)? {

@@ -55,6 +55,7 @@ pub(super) enum Op {
     Release {
         claim: Claim,
         delay: Duration,
+        why: String,
     },
     /// As a release; a job that runs elsewhere is left to whoever takes it over.
     Leave(Claim),

@@ -42,7 +42,10 @@ impl Running<'_> {
             Ok(outcome) => Verdict::of(outcome, spec.timeout),
             Err(runner::Failure::Invalid(why)) => Verdict::failed(Reason::InvalidJob, why),
             Err(runner::Failure::Lost(why)) => Verdict::failed(Reason::ExecutorError, format!("lost: {why}")),
-            Err(failure) if failure.is_unkillable() => Verdict::failed(Reason::Unkillable, failure.to_string()),
+            Err(runner::Failure::Unkillable(why)) => {
+                self.shared.retire(self.claim, why);
+                Verdict::failed(Reason::Unkillable, why)
+            }
             Err(failure) => Verdict::failed(Reason::ExecutorError, failure.to_string()),
         };
         self.last_chunks().await;

@@ -56,15 +56,16 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::blobs::Blobs;
 use crate::config;
 use crate::crash;
-use crate::domain::job::JobId;
+use crate::domain::job::{Claim, JobId};
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
 use crate::runner::plugin::Plugins;
+use crate::secrets::Secrets;
 use crate::store::{Claiming, Scope, Store};
 use leases::Leases;
 use nameless::Nameless;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub jobspecs: Jobspecs,
     /// The executors that are in libraries.
     pub plugins: Plugins,
+    /// Opens what jobs are given that nobody else may read.
+    pub secrets: Secrets,
     /// `[Worker]`
     pub config: Arc<config::Worker>,
     /// Where the API is, for machines on which jobs run elsewhere: `http://HOST:PORT`.
@@ -150,6 +153,15 @@ impl Shared {
     fn claiming_of(&self, mut scope: Arc<Scope>, cautious: bool) -> Claiming {
         Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
+
+    /// Claims no more jobs, after one that left a process which nothing ends: what holds that would hold the next ones
+    /// too, and each would keep its slot for a minute.
+    fn retire(&self, claim: &Claim, why: &str) {
+        if !self.draining.is_cancelled() {
+            error!(job = claim.id, "{why}; claiming no more jobs until the next start");
+            self.draining.cancel();
+        }
     }
 
     /// Waits until this name is not claimed any more, since others have it or may have it: who gives it back before

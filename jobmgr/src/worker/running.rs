@@ -85,8 +85,11 @@ impl<'a> Running<'a> {
         let result = self.follow(&mut runner, spec, hold).await;
         crash::at(crash::Point::AfterExit);
         match &result {
-            // A runner with something that it can't end would find it again after its next job.
-            Ok(Err(failure @ Failure::Executor(_))) if failure.is_unkillable() => end(runner).await,
+            Ok(Err(Failure::Unkillable(why))) => {
+                // Now: it takes a while until a runner has gone that can't end what it runs.
+                self.shared.retire(self.claim, why);
+                end(runner).await;
+            }
             Ok(Ok(_) | Err(Failure::Invalid(_) | Failure::Executor(_) | Failure::Retry(_))) => *slot = Some(runner),
             _ => end(runner).await,
         }

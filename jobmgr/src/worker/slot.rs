@@ -200,7 +200,7 @@ async fn to_its_end(
         }
         Ending::Release { delay, why } => {
             warn!(job = claim.id, attempt = claim.attempt, %why, "gave the job back");
-            let done = until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay)).await;
+            let done = until_done(shared, &hold.fence, || shared.parts.store.release(&claim, delay, &why)).await;
             crash::at(crash::Point::AfterRelease);
             left(shared, &claim, &hold, done).await;
             None

@@ -19,3 +19,12 @@ pub(super) fn as_nobody(test: impl FnOnce() + Send + 'static) {
         std::panic::resume_unwind(panic);
     }
 }
+
+/// Says aloud that something can't be tested here.
+///
+/// # Panics
+/// Where `CI=true`.
+pub(super) fn lacks(what: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "this machine lacks {what}");
+    eprintln!("\n*** SKIPPED: this machine lacks {what}, so nothing about it is tested here ***\n");
+}

@@ -1,6 +1,7 @@
 //! A database, a store or a folder for temporary files that is away for a while, and rows that somebody has edited.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use jobmgr::domain::job::Reason;
 use serde_json::json;
 
 use crate::support::processes::runs;
+use crate::support::programs::or_skip;
 use crate::support::server::{Home, eventually, whole};
 
 const KEYS: &str = "Timeout = \"10m\"\n[[Parameter]]\nName = \"home\"\nType = \"string\"";
@@ -216,4 +218,78 @@ fn the_environment_is_exactly_what_the_jobspec_says() {
         "KEPT=yes",
     ];
     assert_eq!(lines, expected);
+}
+
+/// A control group that holds what is in it, as the kernel holds processes that wait for a dead disk: SIGKILL included.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    /// Version 1: that of version 2 lets SIGKILL pass.
+    fn new() -> Result<Freezer, String> {
+        let folder = PathBuf::from(format!("/sys/fs/cgroup/freezer/jobmgr-test-{}", std::process::id()));
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Freezer(folder))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap();
+    }
+
+    fn hold(&self, pid: u32) {
+        self.write("cgroup.procs", &pid.to_string());
+        self.write("freezer.state", "FROZEN");
+        let state = || std::fs::read_to_string(self.0.join("freezer.state")).unwrap();
+        eventually("it is held", || state().trim() == "FROZEN");
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.write("freezer.state", "THAWED");
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::fs::remove_dir(&self.0).is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn row_36_a_process_that_cannot_be_killed_fails_its_job_and_retires_its_worker() {
+    let Some(freezer) = or_skip("freezer control group (version 1, writable)", Freezer::new()) else { return };
+    let home = Home::new("[Worker]\nConcurrency = 2");
+    home.sh(
+        "held",
+        "echo $$ > \"$JOBMGR_PARAMETER_HOME/pid.new\"; mv \"$JOBMGR_PARAMETER_HOME/pid.new\" \
+        \"$JOBMGR_PARAMETER_HOME/pid\"; sleep 600",
+        &KEYS.replace("10m", "3s"),
+    );
+    home.sh("next", "echo next", "");
+    let mut command = home.jobmgr(&["serve"]);
+    command.env("JOBMGR_KILL_LIMIT_MS", "1000");
+    let server = home.serve_by(command);
+    let id = server.start("held", json!({ "home": home.dir.path() }));
+    eventually("it runs", || home.path("pid").exists());
+    let pid = std::fs::read_to_string(home.path("pid")).unwrap().trim().parse().unwrap();
+    freezer.hold(pid);
+    assert_eq!(server.wait(id).status, "failed");
+    assert!(runs(pid), "nothing has ended it");
+    let job = home.stored(id);
+    let ended = job.ended.unwrap();
+    assert_eq!(job.reason, Some(Reason::Unkillable), "{ended:?}");
+    let text = "unkillable: a process that the job started is still there 1s after it was killed; the kernel holds it";
+    assert!(ended.error.unwrap().starts_with(text));
+    // The other slot takes no more either, and everybody is told.
+    let next = server.start("next", json!({}));
+    let workers = server.client().get("/v1/workers").json();
+    eventually("it says that it drains", || server.client().get("/v1/workers").json().to_string().contains("draining"));
+    let ready = server.client().get("/readyz");
+    assert_eq!(ready.status, 503, "{workers}");
+    assert!(home.log().contains("claiming no more jobs until the next start"), "{}", home.log());
+    assert_eq!(server.job(next)["job"]["status"], "queued");
+    drop(freezer);
+    eventually("it is gone", || !runs(pid));
+    drop(server);
+    // The next start takes jobs again.
+    let server = home.serve();
+    assert_eq!(server.wait(next).status, "completed");
 }

@@ -10,7 +10,7 @@ use crate::support::server::{Ended, Home, Server};
 
 /// How much the loud job writes; all of the promise takes minutes in a debug build.
 fn loud_bytes() -> u64 {
-    if std::env::var_os("JOBMGR_LONG_TESTS").is_some() { 10 << 30 } else { 2 << 30 }
+    if crate::support::long() { 10 << 30 } else { 2 << 30 }
 }
 
 /// How much more memory server and runner together may have at once than for a job that writes nothing; how much that

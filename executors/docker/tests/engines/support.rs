@@ -186,12 +186,21 @@ impl Engine {
         Docker::new(Config { host: Some(self.host()), network, ..config }).expect("a good configuration")
     }
 
-    /// The names of the containers that are there.
+    /// The names of the containers that are there. For a moment podman lists one that ends as `stopped`, a word that
+    /// Docker's API does not have.
     pub fn containers(&self) -> Vec<String> {
         let all = bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
-        let found = runtime::runtime()
-            .block_on(async { self.client().expect("it is up").list_containers(Some(all)).await })
-            .expect("a list");
+        let client = self.client().expect("it is up");
+        let ask = || runtime::runtime().block_on(client.list_containers(Some(all.clone())));
+        let until = Instant::now() + LONG;
+        let found = loop {
+            match ask() {
+                Err(bollard::errors::Error::JsonDataError { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                answer => break answer.expect("a list"),
+            }
+        };
         found.into_iter().flat_map(|one| one.names.unwrap_or_default()).map(|name| name.replace('/', "")).collect()
     }
 

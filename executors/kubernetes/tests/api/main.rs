@@ -14,6 +14,8 @@ mod real;
 mod server;
 /// Servers that refuse, break and forget.
 mod trouble;
+/// What is told of changes.
+mod watches;
 
 use std::thread;
 

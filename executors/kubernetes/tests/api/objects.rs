@@ -31,7 +31,27 @@ pub struct Objects {
     pub vanish: bool,
     /// No more than so many objects in one answer.
     pub page: Option<usize>,
+    /// Watches end when this changes.
+    pub watch_cuts: u32,
+    /// The versions that watches began with: `pods 7`.
+    pub watched: Vec<String>,
+    /// Nobody may watch.
+    pub is_unwatchable: bool,
+    /// The server ends.
+    pub is_over: bool,
+    history: History,
     uids: u32,
+}
+
+/// What has happened, by versions.
+#[derive(Default)]
+struct History {
+    /// As it was at the last event.
+    seen: BTreeMap<(&'static str, String), Value>,
+    events: Vec<(u64, &'static str, Value)>,
+    version: u64,
+    /// What happened up to this version is forgotten.
+    forgotten: u64,
 }
 
 impl Objects {
@@ -85,6 +105,67 @@ impl Objects {
     pub fn remove(&mut self, key: &str) {
         self.jobs.remove(key);
         self.pods.remove(&pod_name(key));
+    }
+
+    /// The version of now. Tests change objects as they like, so it is seen afterwards what has happened.
+    pub fn version(&mut self) -> u64 {
+        let History { seen, events, version, .. } = &mut self.history;
+        let (jobs, pods) = (self.jobs.iter().map(|job| ("jobs", job)), self.pods.iter().map(|pod| ("pods", pod)));
+        let now: BTreeMap<_, _> =
+            jobs.chain(pods).map(|(kind, (name, object))| ((kind, name.clone()), object)).collect();
+        let mut happens = |kind: &'static str, what: &str, object: &Value| {
+            *version += 1;
+            let mut object = object.clone();
+            object["metadata"]["resourceVersion"] = version.to_string().into();
+            let (api, name) = if kind == "jobs" { ("batch/v1", "Job") } else { ("v1", "Pod") };
+            (object["apiVersion"], object["kind"]) = (api.into(), name.into());
+            events.push((*version, kind, json!({"type": what, "object": object})));
+        };
+        for (place, object) in &now {
+            match seen.get(place) {
+                None => happens(place.0, "ADDED", object),
+                Some(before) if before != *object => happens(place.0, "MODIFIED", object),
+                Some(_) => {}
+            }
+        }
+        for (place, object) in seen.iter().filter(|(place, _)| !now.contains_key(*place)) {
+            happens(place.0, "DELETED", object);
+        }
+        *seen = now.into_iter().map(|(place, object)| (place, object.clone())).collect();
+        *version
+    }
+
+    /// What happened after a version.
+    pub fn events_after(&mut self, kind: &str, from: u64) -> Vec<Value> {
+        self.version();
+        if from < self.history.forgotten {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410,
+                "reason": "Expired", "message": "too old resource version"});
+            return vec![json!({"type": "ERROR", "object": status})];
+        }
+        let events = self.history.events.iter().filter(|(version, about, _)| *version > from && *about == kind);
+        events.map(|(_, _, event)| event.clone()).collect()
+    }
+
+    /// Watches end, and none may go on from before the next change.
+    pub fn forget_history(&mut self) {
+        self.history.forgotten = self.version() + 1;
+        self.watch_cuts += 1;
+    }
+
+    /// Whether a fault stands in the way of this request.
+    pub fn refuses(&mut self, request: &Request) -> bool {
+        self.fault.as_mut().is_some_and(|fault| fault(request).is_some())
+    }
+
+    fn watch(&mut self, request: &Request, kind: &str) -> Answer {
+        if self.is_unwatchable {
+            return refuse(403, "Forbidden", &format!("{kind} is forbidden: User \"x\" cannot watch"));
+        }
+        assert_eq!(request.query("labelSelector"), Some("jobmgr/key"));
+        let from = request.query("resourceVersion").unwrap();
+        self.watched.push(format!("{kind} {from}"));
+        Answer::Watch { kind: kind.to_owned(), from: from.parse().unwrap() }
     }
 
     fn create(&mut self, request: &Request, namespace: &str) -> Answer {
@@ -152,7 +233,7 @@ impl Objects {
         if kind == "pods" {
             self.selectors.push(selector);
         }
-        let metadata = json!({"resourceVersion": "1", "continue": next});
+        let metadata = json!({"resourceVersion": self.version().to_string(), "continue": next});
         let kind = if kind == "jobs" { "JobList" } else { "PodList" };
         Answer::Json(200, json!({"apiVersion": version, "kind": kind, "metadata": metadata, "items": items}))
     }
@@ -171,7 +252,9 @@ fn carry_out(objects: &mut Objects, request: &Request) -> Answer {
     let parts: Vec<_> = request.path.trim_start_matches('/').split('/').collect();
     let at = parts.iter().position(|part| *part == "namespaces").expect("a path with a namespace");
     let (namespace, kind, rest) = (parts[at + 1], parts[at + 2], &parts[at + 3..]);
-    objects.requests.push(format!("{} {kind}{}", request.method, if rest.len() > 1 { "/log" } else { "" }));
+    let is_watch = request.query("watch") == Some("true");
+    let method = if is_watch { "WATCH" } else { &request.method };
+    objects.requests.push(format!("{method} {kind}{}", if rest.len() > 1 { "/log" } else { "" }));
     if let Some(fault) = &mut objects.fault
         && let Some(answer) = fault(request)
     {
@@ -184,6 +267,7 @@ fn carry_out(objects: &mut Objects, request: &Request) -> Answer {
             let there = objects.jobs.get(*name).cloned();
             there.map_or_else(|| not_found("jobs.batch", name), |job| Answer::Json(200, job))
         }
+        ("GET", kind, []) if is_watch => objects.watch(request, kind),
         ("GET", kind, []) => objects.list(request, kind),
         ("DELETE", "jobs", [name]) => objects.delete_job(request, name),
         ("DELETE", "pods", [name]) if objects.pods.contains_key(*name) => {

@@ -44,6 +44,11 @@ pub enum Answer {
         follow: bool,
         since: Option<String>,
     },
+    /// What happens to objects of this kind (`jobs`, `pods`) after this version.
+    Watch {
+        kind: String,
+        from: u64,
+    },
     /// Nothing: the connection is closed.
     Close,
 }
@@ -92,6 +97,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        lock(&self.shared).is_over = true;
         self.shared = Arc::default();
         // It waits for one more.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
@@ -113,6 +119,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Objects>) {
             let head = format!("HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nConnection: close\r\n");
             write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())
         }
+        Answer::Watch { kind, from } => watch(&mut stream, shared, &request, &kind, from),
         Answer::Log { pod, follow, since } => log(&mut stream, shared, &pod, follow, since.as_deref()),
     };
 }
@@ -194,6 +201,38 @@ fn log(
         }
         if is_over {
             return write!(stream, "0\r\n\r\n");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Event after event, as they happen, until the connection is cut or the version is forgotten.
+fn watch(
+    stream: &mut TcpStream,
+    shared: &Mutex<Objects>,
+    request: &Request,
+    kind: &str,
+    from: u64,
+) -> std::io::Result<()> {
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n")?;
+    write!(stream, "Transfer-Encoding: chunked\r\n\r\n")?;
+    let (mut given, cuts) = (from, lock(shared).watch_cuts);
+    loop {
+        let (events, is_over) = {
+            let mut objects = lock(shared);
+            let events = objects.events_after(kind, given);
+            given = objects.version();
+            (events, objects.is_over || objects.watch_cuts != cuts || objects.refuses(request))
+        };
+        for event in events {
+            let (text, is_last) = (format!("{event}\n"), event["type"] == "ERROR");
+            write!(stream, "{:x}\r\n{text}\r\n", text.len())?;
+            if is_last {
+                return write!(stream, "0\r\n\r\n");
+            }
+        }
+        if is_over {
+            return Ok(());
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -14,7 +14,7 @@ use super::confine;
 use super::descendants::{Reach, end_descendants, signal_each};
 use super::leader::{self, Started};
 use super::pipes::Pipes;
-use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, REST_EVERY, reason, unkillable, warn_of_open_pipe};
+use crate::{OPEN_PIPE_LIMIT, Options, REST_EVERY, kill_limit, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub fn run(job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
         Watch::new(started, bell, job, ctx)?.follow()
     });
     if ended.is_err() {
-        end_descendants(FAILURE_LIMIT);
+        end_descendants(FAILURE_LIMIT.min(kill_limit()));
     }
     if plain { ended } else { confine::finish(ended, &job.options.limits, ctx) }
 }
@@ -102,7 +102,7 @@ impl<'a> Watch<'a> {
         if stopped.is_none() {
             self.until_pipes_end()?;
         }
-        if !end_descendants(KILL_LIMIT) {
+        if !end_descendants(kill_limit()) {
             return Err(unkillable());
         }
         let status = leader::lock().take_status();
@@ -131,7 +131,7 @@ impl<'a> Watch<'a> {
                     leader.kill_control_group();
                     leader.signal_group(Signal::KILL);
                     signal_each(&leader, &[Signal::KILL], Reach::All);
-                    self.phase = Phase::Killed(why, Instant::now() + KILL_LIMIT);
+                    self.phase = Phase::Killed(why, Instant::now() + kill_limit());
                 }
                 Phase::Killed(_, give_up) if Instant::now() >= give_up => return Err(unkillable()),
                 _ => {}

@@ -11,7 +11,7 @@ use jobmgr_plugin_api::{Context, Ending, Error, Job, Outcome, Result, Stop, Stre
 
 use super::job_object::send_break;
 use super::running::{self, any_left, end_descendants};
-use crate::{KILL_LIMIT, OPEN_PIPE_LIMIT, Options, PIECE, REST_EVERY, reason, unkillable, warn_of_open_pipe};
+use crate::{OPEN_PIPE_LIMIT, Options, PIECE, REST_EVERY, kill_limit, reason, unkillable, warn_of_open_pipe};
 
 /// After a failure of ours: what can be killed is gone much sooner.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ impl Watch<'_> {
         } else if matches!(self.phase, Phase::Running) && !self.until_pipes_end(|watch| watch.asked.get().is_some())? {
             warn_of_open_pipe(self.ctx);
         }
-        if !end_descendants(KILL_LIMIT) {
+        if !end_descendants(kill_limit()) {
             return Err(unkillable());
         }
         // Whoever wrote is dead: what is in the pipes comes at once.
@@ -133,7 +133,7 @@ impl Watch<'_> {
                     self.phase = Phase::Stopping(*why, Instant::now() + grace);
                 }
                 (Phase::Stopping(why, kill), _) if Instant::now() >= kill => {
-                    self.phase = Phase::Killed(why, Instant::now() + KILL_LIMIT);
+                    self.phase = Phase::Killed(why, Instant::now() + kill_limit());
                     end_descendants(Duration::ZERO);
                 }
                 (Phase::Killed(_, give_up), _) if Instant::now() >= give_up => return Err(unkillable()),

@@ -44,6 +44,11 @@ pub fn lacking(what: &str) {
     eprintln!("NOT TESTED: {what}");
 }
 
+/// Says the same of something that no package brings: what the machine's kernel is like.
+pub fn left_out(what: &str) {
+    eprintln!("\n*** NOT TESTED: {what} ***\n");
+}
+
 /// One for a test alone, with more lines for `slurm.conf`.
 pub fn own(more: &str) -> Option<Cluster> {
     // This process belongs to whom it runs as.

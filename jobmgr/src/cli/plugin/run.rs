@@ -71,6 +71,7 @@ fn as_job(how: Run) -> Result<(run::Run, Config), String> {
         memory: None,
         preserve_env_vars: Vec::new(),
         config: own,
+        places: Default::default(),
     };
     let mut config = Config::default();
     config.server.jobspecs = how.jobspec.parent().filter(|at| *at != Path::new("")).unwrap_or(Path::new(".")).into();

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -76,6 +77,12 @@ impl Database {
             // What was loaded was checked.
             Err(_) => self.url.clone().unwrap_or_default(),
         }
+    }
+
+    /// Where things belong that go with this database: beside its file, or in the working directory.
+    pub fn folder(&self) -> PathBuf {
+        let file = self.url().strip_prefix("sqlite:").map(PathBuf::from);
+        file.and_then(|file| file.parent().map(PathBuf::from)).unwrap_or_default()
     }
 
     /// The same for messages, without the password.

@@ -118,20 +118,11 @@ fn reason(word: &str) -> Result<Reason, String> {
 
 /// Whether the executor exists and takes its options.
 pub(super) fn executor(jobspec: &Jobspec, check: &ExecutorCheck, document: &Document<'_>) -> Result<(), Mistake> {
-    let complaint = |options: &Map<String, Value>| check(&jobspec.executor, &Value::Object(options.clone())).err();
-    let Some(wrong) = complaint(&jobspec.options) else { return Ok(()) };
-    if wrong.0.contains('.') {
-        return Err(document.mistake(&wrong.0, format!("'Options': {}", settings::in_our_words(&wrong.1))));
-    }
-    // Executors don't know the text. The option that is meant is the one without which they say something else.
-    let meant = jobspec.options.keys().find(|key| {
-        let mut others = jobspec.options.clone();
-        others.remove(*key);
-        complaint(&others).as_ref() != Some(&wrong)
-    });
-    let (key, text) = wrong;
-    let path = meant.map_or(key.clone(), |option| format!("Options.{option}"));
-    Err(document.mistake(&path, format!("'{key}': {}", settings::in_our_words(&text))))
+    let options = Value::Object(jobspec.options.clone());
+    check(&jobspec.executor, &options).map_err(|(path, text)| {
+        let key = path.split('.').next().unwrap_or(&path);
+        document.mistake(&path, format!("'{key}': {}", settings::in_our_words(&text)))
+    })
 }
 
 fn command(file: &file::Jobspec) -> Result<(), String> {

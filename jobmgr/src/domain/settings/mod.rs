@@ -15,11 +15,13 @@ use toml::de::{DeTable, DeValue};
 
 mod keys;
 mod mistake;
+mod places;
 mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use mistake::{Mistake, Place, in_our_words};
+pub use places::Places;
 pub use shape::{Kind, nearest, unknown};
 
 /// Reads `text` as a `T`.
@@ -125,6 +127,17 @@ impl<'t> Document<'t> {
             };
             path = around;
         }
+    }
+
+    /// Where the values of the table at `path` stand.
+    pub fn places(&self, path: &str) -> Places {
+        let within =
+            |at: &str| Some(at.strip_prefix(path)?.to_owned()).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+        let places = self
+            .spans
+            .iter()
+            .filter_map(|(at, span)| Some((within(at)?.trim_start_matches('.').to_owned(), self.place(span.start))));
+        Places(places.collect())
     }
 
     fn place(&self, offset: usize) -> Place {

@@ -57,7 +57,7 @@ pub enum ErrorCode {
 
 /// The request was not served.
 #[derive(Debug, Clone, Copy, Object, Serialize)]
-#[oai(rename = "Error", example)]
+#[oai(rename = "ClassicError", example)]
 pub struct ErrorAnswer {
     // No doc comments on fields whose types are described: the reference would become an `allOf` of the reference and
     // the comment, and generators leave such fields out.

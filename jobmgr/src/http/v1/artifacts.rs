@@ -17,7 +17,7 @@ use super::super::{Api, content};
 use super::failed::{Causes, Failed};
 use super::job::ArtifactInfo;
 use super::parameter::{Optional, Path};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, ProblemJson};
 use crate::blobs::BlobError;
 
 /// `GET /v1/jobs/{id}/artifacts` and `GET /v1/artifacts/{id}/content`
@@ -86,8 +86,12 @@ impl Artifacts {
             let address = content::address(&self.api, &artifact).await.map_err(|error| lost(id, &error))?;
             return Ok(Content(elsewhere(&address)));
         }
-        let response = content::send(&self.api, &artifact, headers).await;
-        Ok(Content(response.map_err(|error| lost(id, &error))?))
+        let response = content::send(&self.api, &artifact, headers).await.map_err(|error| lost(id, &error))?;
+        Ok(Content(if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            not_there(&response, artifact.size)
+        } else {
+            response
+        }))
     }
 }
 
@@ -98,6 +102,16 @@ fn lost(id: i64, failure: &BlobError) -> Problem {
         }
         _ => Problem::unavailable(),
     }
+}
+
+/// The same answer with a body, as every problem has one.
+fn not_there(bare: &Response, size: u64) -> Response {
+    let problem = Problem::new(Code::RangeNotSatisfiable, format!("the file has {size} bytes"));
+    let mut response = ProblemJson(problem).into_response();
+    response.set_status(bare.status());
+    let range = bare.headers().get(header::CONTENT_RANGE).cloned();
+    response.headers_mut().extend(range.map(|range| (header::CONTENT_RANGE, range)));
+    response
 }
 
 fn elsewhere(address: &str) -> Response {
@@ -136,21 +150,21 @@ impl IntoResponse for Content {
 
 impl ApiResponse for Content {
     fn meta() -> MetaResponses {
-        let answer = |status, description, has_bytes, headers| MetaResponse {
+        let answer = |status, description, content, headers| MetaResponse {
             description,
             status: Some(status),
             status_range: None,
-            content: if has_bytes { vec![bytes()] } else { Vec::new() },
+            content,
             headers,
         };
         let location = vec![header("Location", "Where the file is, for 2 hours.")];
         let range = || vec![header("Content-Range", "Which bytes there are.")];
         let responses = vec![
-            answer(200, "The file.", true, vec![header("ETag", "Its SHA-256.")]),
-            answer(206, "The bytes that `Range` asks for.", true, range()),
-            answer(304, "The caller has it: `If-None-Match` names its `ETag`.", false, Vec::new()),
-            answer(307, "The file is at `Location`.", false, location),
-            answer(416, "Bytes that are not there were asked for.", false, range()),
+            answer(200, "The file.", bytes(), vec![header("ETag", "Its SHA-256.")]),
+            answer(206, "The bytes that `Range` asks for.", bytes(), range()),
+            answer(304, "The caller has it: `If-None-Match` names its `ETag`.", Vec::new(), Vec::new()),
+            answer(307, "The file is at `Location`.", Vec::new(), location),
+            answer(416, Code::RangeNotSatisfiable.description(), vec![ProblemJson::media()], range()),
         ];
         MetaResponses { responses }
     }
@@ -160,9 +174,10 @@ impl ApiResponse for Content {
     }
 }
 
-fn bytes() -> MetaMediaType {
-    // Whatever the file is; its own type is in the answer.
-    MetaMediaType { content_type: "application/octet-stream", schema: <Binary<Vec<u8>> as Payload>::schema_ref() }
+fn bytes() -> Vec<MetaMediaType> {
+    // The file's own type is in the answer. Generators that know the first one take it for bytes.
+    let kinds = ["application/octet-stream", "*/*"];
+    kinds.map(|content_type| MetaMediaType { content_type, schema: <Binary<Vec<u8>> as Payload>::schema_ref() }).into()
 }
 
 fn header(name: &str, description: &str) -> MetaHeader {

@@ -7,9 +7,7 @@ use poem::http::StatusCode;
 use poem::http::header::RETRY_AFTER;
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
-use poem_openapi::registry::{
-    MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
-};
+use poem_openapi::registry::{MetaHeader, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry};
 
 use super::super::classic::RETRY_AFTER_SECONDS;
 use super::problem::{Code, Problem, ProblemJson};
@@ -61,7 +59,7 @@ impl<C: Causes> ApiResponse for Failed<C> {
 }
 
 fn response(code: Code) -> MetaResponse {
-    let content = vec![MetaMediaType { content_type: ProblemJson::CONTENT_TYPE, schema: ProblemJson::schema_ref() }];
+    let content = vec![ProblemJson::media()];
     let retry = MetaHeader {
         name: "Retry-After".into(),
         description: Some("Seconds to wait.".into()),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::output;
-use super::time::rfc3339;
+use super::timestamp::Timestamp;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::job::{Artifact, Ended, Job, JobId, Progress, Skipped, Status};
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
@@ -62,16 +62,16 @@ pub struct JobInfo {
     #[oai(nullable)]
     error: Option<String>,
     /// When it was submitted.
-    created: String,
+    created: Timestamp,
     /// Before when it does not start.
     #[oai(nullable)]
-    run_after: Option<String>,
+    run_after: Option<Timestamp>,
     /// When its last attempt started.
     #[oai(nullable)]
-    started: Option<String>,
+    started: Option<Timestamp>,
     /// When it ended.
     #[oai(nullable)]
-    finished: Option<String>,
+    finished: Option<Timestamp>,
     /// How long it waited for its last start, in milliseconds.
     #[oai(nullable)]
     queued_ms: Option<i64>,
@@ -174,7 +174,7 @@ pub struct ArtifactInfo {
     /// Its SHA-256 in lower-case hexadecimal.
     sha256: String,
     /// When it was stored.
-    created: String,
+    created: Timestamp,
     /// Where its bytes are, on this server.
     url: String,
 }
@@ -233,10 +233,10 @@ impl JobInfo {
             exit_code: ended.exit_code,
             signal: ended.signal,
             error: ended.error,
-            created: rfc3339(job.created_ms),
-            run_after: (job.run_after_ms > 0).then(|| rfc3339(job.run_after_ms)),
-            started: running.map(rfc3339),
-            finished: job.finished_ms.map(rfc3339),
+            created: Timestamp::of(job.created_ms),
+            run_after: (job.run_after_ms > 0).then(|| Timestamp::of(job.run_after_ms)),
+            started: running.map(Timestamp::of),
+            finished: job.finished_ms.map(Timestamp::of),
             queued_ms: running.map(|started| (started - waited_from).max(0)),
             duration_ms: running.zip(job.finished_ms).map(|(started, finished)| (finished - started).max(0)),
             result: None,
@@ -267,7 +267,7 @@ impl From<Artifact> for ArtifactInfo {
             mime: artifact.mime,
             size: artifact.size,
             sha256: artifact.sha256,
-            created: rfc3339(artifact.created_ms),
+            created: Timestamp::of(artifact.created_ms),
             url: format!("/v1/artifacts/{}/content", artifact.id),
         }
     }
@@ -300,10 +300,10 @@ impl Example for JobInfo {
             exit_code: Some(0),
             signal: None,
             error: None,
-            created: rfc3339(1_767_323_045_678),
+            created: Timestamp::of(1_767_323_045_678),
             run_after: None,
-            started: Some(rfc3339(1_767_323_045_682)),
-            finished: Some(rfc3339(1_767_323_046_494)),
+            started: Some(Timestamp::of(1_767_323_045_682)),
+            finished: Some(Timestamp::of(1_767_323_046_494)),
             queued_ms: Some(4),
             duration_ms: Some(812),
             result: Some("drawn\n".into()),

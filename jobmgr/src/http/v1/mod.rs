@@ -24,6 +24,8 @@ mod stats;
 mod submission;
 /// Times as text.
 mod time;
+/// A time as answers have it.
+mod timestamp;
 /// What may be in a query.
 mod values;
 /// Who serves this database.

@@ -4,7 +4,7 @@ use poem::http::HeaderValue;
 use poem::http::header::CONTENT_TYPE;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
@@ -236,6 +236,13 @@ impl Example for Problem {
 
 /// A problem as `application/problem+json`.
 pub struct ProblemJson(pub Problem);
+
+impl ProblemJson {
+    /// What the document says of the body.
+    pub fn media() -> MetaMediaType {
+        MetaMediaType { content_type: Self::CONTENT_TYPE, schema: Self::schema_ref() }
+    }
+}
 
 impl Payload for ProblemJson {
     const CONTENT_TYPE: &'static str = "application/problem+json";

@@ -17,9 +17,9 @@ pub const RIGHT: &str = "must be a time in UTC such as 2026-01-02T03:04:05Z or 2
                          1970 to 9999";
 
 /// The Unix milliseconds of a text such as [`rfc3339`] gives, the fraction being of 0 to 9 digits; what is less than a
-/// millisecond is dropped. Other zones than `Z` are none of ours.
+/// millisecond is dropped. Other zones than UTC are none of ours; Python writes that as `+00:00`.
 pub fn from_rfc3339(text: &str) -> Option<i64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (date, time) = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?.split_once('T')?;
     let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
@@ -104,7 +104,8 @@ mod tests {
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(rfc3339(milliseconds), text);
-            assert_eq!(from_rfc3339(text), Some(milliseconds).filter(|milliseconds| *milliseconds >= 0), "{text}");
+            let read = Some(milliseconds).filter(|milliseconds| *milliseconds >= 0);
+            assert_eq!((from_rfc3339(text), from_rfc3339(&text.replace('Z', "+00:00"))), (read, read), "{text}");
         }
     }
 
@@ -121,7 +122,9 @@ mod tests {
             "",
             "2026-01-02",
             "2026-01-02T03:04:05",
-            "2026-01-02T03:04:05+00:00",
+            "2026-01-02T03:04:05-00:00",
+            "2026-01-02T03:04:05+01:00",
+            "2026-01-02T03:04:05Z+00:00",
             "2026-01-02t03:04:05z",
             "2026-01-02 03:04:05Z",
             "10000-01-01T00:00:00Z",

@@ -94,7 +94,8 @@ impl FromQuery for Wait {
     const RIGHT: &'static str = "use a duration such as 30s or 1m; more than 1m is taken for 1m";
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some("30s".into()), ..MetaSchema::new("string") }
+        // No pattern: of those generators make types of their own.
+        MetaSchema { example: Some("30s".into()), ..MetaSchema::new_with_format("string", "go-duration") }
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -157,7 +158,7 @@ impl FromQuery for Label {
     const RIGHT: &'static str = "use NAME:VALUE, such as team:art";
 
     fn schema() -> MetaSchema {
-        MetaSchema { example: Some("team:art".into()), ..MetaSchema::new("string") }
+        MetaSchema { example: Some("team:art".into()), ..MetaSchema::new_with_format("string", "label") }
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -180,7 +181,7 @@ impl FromQuery for Cursor {
     const RIGHT: &'static str = "use what `next` of the page before says";
 
     fn schema() -> MetaSchema {
-        MetaSchema::new("string")
+        MetaSchema::new_with_format("string", "cursor")
     }
 
     fn read(text: &str) -> Option<Self> {

@@ -11,7 +11,7 @@ use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::docs::Tag;
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem, ProblemJson};
-use super::time::rfc3339;
+use super::timestamp::Timestamp;
 use crate::store::Worker;
 
 /// `GET /v1/workers` and `POST /v1/workers/{id}/drain`
@@ -94,9 +94,9 @@ struct WorkerInfo {
     /// `active`, or `draining`: it finishes what it runs and takes nothing new.
     state: String,
     /// When it started.
-    started: String,
+    started: Timestamp,
     /// When it last said that it is there.
-    last_seen: String,
+    last_seen: Timestamp,
     /// Whether that is recent enough.
     alive: bool,
 }
@@ -112,8 +112,8 @@ impl From<Worker> for WorkerInfo {
             slots: says.slots,
             labels: says.labels,
             state: says.state,
-            started: rfc3339(worker.started_ms),
-            last_seen: rfc3339(worker.heartbeat_ms),
+            started: Timestamp::of(worker.started_ms),
+            last_seen: Timestamp::of(worker.heartbeat_ms),
             alive: worker.alive,
         }
     }

@@ -141,13 +141,16 @@ impl IntoResponse for Archive {
 
 impl ApiResponse for Archive {
     fn meta() -> MetaResponses {
-        let bytes = MetaMediaType { content_type: Self::KIND, schema: <Binary<Vec<u8>> as Payload>::schema_ref() };
+        // Not all generators know that a ZIP file is bytes; they find the second type.
+        let bytes = [Self::KIND, "application/octet-stream"];
+        let bytes = bytes
+            .map(|content_type| MetaMediaType { content_type, schema: <Binary<Vec<u8>> as Payload>::schema_ref() });
         MetaResponses {
             responses: vec![MetaResponse {
                 description: "The ZIP file.",
                 status: Some(200),
                 status_range: None,
-                content: vec![bytes],
+                content: bytes.into(),
                 headers: Vec::new(),
             }],
         }

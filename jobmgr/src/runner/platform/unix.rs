@@ -45,6 +45,9 @@ pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
     if let Some(point) = crash::inherited() {
         command.env(crash::VARIABLE, point);
     }
+    if let Some(limit) = crash::kill_limit() {
+        command.env(jobmgr_executor_process::KILL_LIMIT_VARIABLE, limit);
+    }
     command.stdin(OwnedFd::from(theirs));
     match kind {
         Kind::Own => drop(command.stdout(Stdio::null()).stderr(Stdio::inherit())),

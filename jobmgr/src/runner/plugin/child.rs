@@ -76,12 +76,11 @@ fn stop(byte: Option<&u8>) -> Stop {
 /// Opens what the worker names; says how it went.
 fn load(frame: &Frame, line: &Arc<Line>) -> Option<&'static Instance<'static>> {
     let calling = line.begin(0);
-    match open(frame, &calling) {
-        Ok((loaded, instance)) => {
+    match open(frame, line, &calling) {
+        Ok(instance) => {
             // What it has printed belongs to its opening, not to the first job.
             flush();
-            let json = serde_json::to_vec(&loaded).unwrap_or_default();
-            line.send(Type::Loaded, 0, &json, &[]).ok()?;
+            line.send(Type::Loaded, 0, &[], &[]).ok()?;
             Some(Box::leak(Box::new(instance)))
         }
         Err(error) => {
@@ -93,20 +92,21 @@ fn load(frame: &Frame, line: &Arc<Line>) -> Option<&'static Instance<'static>> {
     }
 }
 
-fn open(frame: &Frame, host: &dyn Host) -> Result<(Loaded, Instance<'static>)> {
+fn open(frame: &Frame, line: &Line, host: &dyn Host) -> Result<Instance<'static>> {
     let load: Load = serde_json::from_slice(&frame.payload).map_err(|error| Error::failed(error.to_string()))?;
     let limit = |error: io::Error| Error::failed(format!("the limits of its process can't be set: {error}"));
     platform::limit_runner(load.memory).map_err(limit)?;
     let library = Box::leak(Box::new(library::open(&load.path).map_err(Error::invalid)?));
     let description = library.describe(host)?;
     let loaded = Loaded { description, capabilities: library.capabilities(), abi: library.abi() };
+    // The worker knows where its configuration says what does not fit.
+    line.send(Type::Described, 0, &serde_json::to_vec(&loaded).unwrap_or_default(), &[])?;
     let shown = match load.shown.as_deref() {
         Some("first") => Shown::First,
         Some("larger") => Shown::Larger,
         _ => Shown::Whole,
     };
-    let instance = library.create(host, &load.config, shown)?;
-    Ok((loaded, instance))
+    library.create(host, &load.config, shown)
 }
 
 /// Calls one function of the executor, on a thread of its own.

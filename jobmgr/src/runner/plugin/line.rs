@@ -124,11 +124,13 @@ impl Loading {
         Ok(Self { shared, frames })
     }
 
-    /// Waits until the library is open. May be cancelled.
+    /// Waits until the library is open. May be cancelled. `sound` looks at its configuration once it has said which
+    /// keys it has.
     ///
     /// # Errors
     /// Why it can't be used.
-    pub async fn ready(&mut self) -> Result<Runner, Failure> {
+    pub async fn ready(&mut self, sound: impl Fn(&Loaded) -> Result<(), Failure>) -> Result<Runner, Failure> {
+        let mut described = None;
         loop {
             let Some(frame) = self.frames.recv().await else {
                 return Err(Failure::Died(self.shared.epitaph().await));
@@ -137,10 +139,16 @@ impl Loading {
                 Type::Ready if frame.payload != env!("CARGO_PKG_VERSION") => {
                     return Err(Failure::Executor("the jobmgr on disk is another version: restart the server".into()));
                 }
-                Type::Loaded => {
-                    let loaded = serde_json::from_slice(&frame.payload)
+                Type::Described => {
+                    let loaded: Loaded = serde_json::from_slice(&frame.payload)
                         .map_err(|error| Failure::Executor(format!("what it says of itself can't be read: {error}")))?;
-                    return Ok(Runner { shared: Arc::clone(&self.shared), loaded: Arc::new(loaded) });
+                    sound(&loaded)?;
+                    described = Some(loaded);
+                }
+                Type::Loaded => {
+                    let unknown = || Failure::Executor("it has not said what it is".into());
+                    let loaded = Arc::new(described.ok_or_else(unknown)?);
+                    return Ok(Runner { shared: Arc::clone(&self.shared), loaded });
                 }
                 Type::Done => match understand(frame) {
                     Said::Done(Err(failure)) => return Err(failure),
@@ -237,6 +245,19 @@ impl Runner {
         match self.shared.send(Type::Call, number, &payload).await {
             Ok(()) => Ok(call),
             Err(_) => Err(Failure::Died(self.shared.epitaph().await)),
+        }
+    }
+
+    /// Asks the executor whether options are right, beyond what its schema says.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`]: what is wrong with them; else why there is no answer.
+    pub async fn validate(&self, options: &Value) -> Result<(), Failure> {
+        let mut call = self.call(&Work::Validate, options.to_string().as_bytes()).await?;
+        loop {
+            if let Said::Done(result) = call.next().await {
+                return result.map(drop);
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! The worker never opens such a library: a runner process does, for one job, or for all jobs of an executor that can
 //! run several and can recover them. A library that crashes, hangs or leaks takes nothing along but its runner.
 
+/// What executors say about options, beyond their schemas.
+mod answers;
 /// The runner's process: opens the library, calls its functions.
 mod child;
 /// Where a library is, and whether it may be opened.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jobmgr_plugin_api::loaded::Capabilities;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::answers::Answers;
 use super::file::{self, Looks};
 use super::schema::{self, Wrong};
 use super::{Load, Loaded, Loading, Runner};
@@ -64,32 +65,39 @@ pub struct Ready {
 #[derive(Clone, Default)]
 pub struct Plugins {
     entries: Arc<BTreeMap<String, Arc<Entry>>>,
+    changed: Changed,
 }
 
-struct Entry {
-    name: String,
+/// Called when something is known of an executor that changes what jobspecs are taken for.
+pub(super) type Changed = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+
+pub(super) struct Entry {
+    pub(super) name: String,
     config: config::Executor,
     /// What is known of the file that was opened last.
-    known: Mutex<Option<Known>>,
+    pub(super) known: Mutex<Option<Known>>,
     spare: Mutex<Option<Opened>>,
     /// Held while it is opened, so that it is opened once.
     shared: tokio::sync::Mutex<Option<Opened>>,
+    /// What it says about options.
+    pub(super) answers: Answers,
+    pub(super) changed: Changed,
 }
 
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     looks: Looks,
-    sha256: String,
+    pub(super) sha256: String,
     loaded: Arc<Loaded>,
 }
 
-struct Opened {
+pub(super) struct Opened {
     looks: Looks,
-    sha256: String,
-    runner: Runner,
+    pub(super) sha256: String,
+    pub(super) runner: Runner,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,6 +110,7 @@ impl std::fmt::Debug for Plugins {
 impl Plugins {
     /// The executors of the configuration; no library is looked at yet.
     pub fn new(executors: &BTreeMap<String, config::Executor>) -> Self {
+        let changed = Changed::default();
         let entry = |(name, config): (&String, &config::Executor)| {
             let (name, config) = (name.clone(), config.clone());
             let entry = Entry {
@@ -110,10 +119,12 @@ impl Plugins {
                 known: Mutex::default(),
                 spare: Mutex::default(),
                 shared: Default::default(),
+                answers: Answers::default(),
+                changed: Arc::clone(&changed),
             };
             (name, Arc::new(entry))
         };
-        Self { entries: Arc::new(executors.iter().map(entry).collect()) }
+        Self { entries: Arc::new(executors.iter().map(entry).collect()), changed }
     }
 
     /// The names by which jobspecs select them.
@@ -133,8 +144,9 @@ impl Plugins {
     }
 
     /// As [`look`](Self::look), and says it in the log. It does not wait long: a library that takes its time goes on
-    /// being opened. `opened` is called for each that is open after that.
-    pub async fn introduce(&self, opened: impl Fn() + Clone + Send + 'static) {
+    /// being opened. `opened` is called for each that is open after that, and when one says later that options are wrong.
+    pub async fn introduce(&self, opened: impl Fn() + Clone + Send + Sync + 'static) {
+        self.changed.get_or_init(|| Box::new(opened.clone()));
         let patience = CancellationToken::new();
         let introduce = |entry: &Arc<Entry>| {
             let (entry, opened, patience) = (Arc::clone(entry), opened.clone(), patience.clone());
@@ -180,16 +192,21 @@ impl Plugins {
         self.entries.get(name).and_then(|entry| entry.config.concurrency).unwrap_or(CONCURRENCY)
     }
 
-    /// Whether the executor takes these options, as far as its schema says.
+    /// Whether the executor takes these options, as far as its schema and it itself have said: it is asked when they
+    /// are seen for the first time, and they count as right until it has [answered](Self::answered).
     ///
     /// # Errors
     /// The key that is wrong, and what would be right.
     pub fn check(&self, name: &str, options: &Value) -> Result<(), Wrong> {
-        match self.loaded(name) {
-            Some(loaded) => schema::check(&loaded.description.options_schema, options),
-            // It says itself why it can't be opened, when a job needs it.
-            None => Ok(()),
-        }
+        // One that can't be opened says why when a job needs it.
+        let (Some(entry), Some(loaded)) = (self.entries.get(name), self.loaded(name)) else { return Ok(()) };
+        schema::check(&loaded.description.options_schema, options)?;
+        entry.validated(options)
+    }
+
+    /// Waits until all executors have said what they think of the options that they were asked about.
+    pub async fn answered(&self) {
+        futures_util::future::join_all(self.entries.values().map(|entry| entry.answers.all())).await;
     }
 
     /// A runner with the library as its file is now. May be cancelled.
@@ -202,10 +219,7 @@ impl Plugins {
         if self.concurrency(name).is_some() {
             return entry.shared().await;
         }
-        let opened = match entry.spare() {
-            Some(spare) => spare,
-            None => entry.open().await?,
-        };
+        let opened = entry.at_hand().await?;
         // Found out just now that it is one to share.
         if self.concurrency(name).is_some() {
             *entry.shared.lock().await = Some(opened);
@@ -239,10 +253,7 @@ impl Entry {
         match tokio::time::timeout(OPENING, self.open()).await {
             Ok(Ok(opened)) => {
                 let loaded = opened.runner.loaded.clone();
-                // A job that could not wait may have opened one to share.
-                if !self.shared.try_lock().is_ok_and(|shared| shared.is_some()) {
-                    *lock(&self.spare) = Some(opened);
-                }
+                self.keep(opened);
                 Ok(loaded)
             }
             Ok(Err(failure)) => Err(failure.to_string()),
@@ -272,6 +283,21 @@ impl Entry {
         Ready { runner: opened.runner, about, shared }
     }
 
+    /// Keeps it for the next job, which may have opened one to share when it could not wait.
+    pub(super) fn keep(&self, opened: Opened) {
+        if !self.shared.try_lock().is_ok_and(|shared| shared.is_some()) {
+            *lock(&self.spare) = Some(opened);
+        }
+    }
+
+    /// The spare, or a new one.
+    pub(super) async fn at_hand(&self) -> Result<Opened, Failure> {
+        match self.spare() {
+            Some(spare) => Ok(spare),
+            None => self.open().await,
+        }
+    }
+
     /// The spare, unless the file was replaced since it was opened.
     fn spare(&self) -> Option<Opened> {
         let spare = lock(&self.spare).take()?;
@@ -286,12 +312,8 @@ impl Entry {
         let opened = match shared.as_ref().filter(usable) {
             Some(opened) => opened,
             None => {
-                let opened = match self.spare() {
-                    Some(spare) => spare,
-                    None => self.open().await?,
-                };
                 // Jobs that the old one runs end with it.
-                shared.insert(opened)
+                shared.insert(self.at_hand().await?)
             }
         };
         let copy = Opened { looks: opened.looks.clone(), sha256: opened.sha256.clone(), runner: opened.runner.clone() };
@@ -314,7 +336,7 @@ impl Entry {
             Load { path, config: Value::Object(self.config.config.clone()), memory: self.config.memory, shown: None };
         let started = Loading::start(&load, self.environment()).await;
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
-        let runner = match loading.ready().await {
+        let runner = match loading.ready(|loaded| self.sound(&looks, loaded)).await {
             Ok(runner) => runner,
             Err(failure) => {
                 let printed = loading.end().await;
@@ -331,8 +353,22 @@ impl Entry {
         };
         let sha256 = self.sha256(&load.path, &looks).await?;
         let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
-        *lock(&self.known) = Some(known);
+        let before = lock(&self.known).replace(known);
+        if before.is_some_and(|before| before.sha256 != sha256)
+            && let Some(changed) = self.changed.get()
+        {
+            changed();
+        }
         Ok(Opened { looks, sha256, runner })
+    }
+
+    /// Whether `[Executors.NAME.Config]` is what a library wants that was not opened before.
+    fn sound(&self, looks: &Looks, loaded: &Loaded) -> Result<(), Failure> {
+        if lock(&self.known).as_ref().is_some_and(|known| known.looks == *looks) {
+            return Ok(());
+        }
+        schema::check_config(&loaded.description.config_schema, &Value::Object(self.config.config.clone()))
+            .map_err(|(path, text)| Failure::Executor(self.config.mistake(&path, &text)))
     }
 
     /// Of the same file as last time it is known.

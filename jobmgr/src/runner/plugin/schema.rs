@@ -11,15 +11,33 @@ pub type Wrong = (String, String);
 /// # Errors
 /// The first thing that is wrong.
 pub(super) fn check(schema: &Value, options: &Value) -> Result<(), Wrong> {
+    table(schema, "Options", options, |error| error.to_string())
+}
+
+/// Whether a configuration is as a schema wants it. It may hold secrets, so that its values are not shown.
+///
+/// # Errors
+/// The first thing that is wrong, below `Config`.
+pub(super) fn check_config(schema: &Value, config: &Value) -> Result<(), Wrong> {
+    table(schema, "Config", config, |error| error.masked_with("the value").to_string())
+}
+
+/// `told` says what is wrong with a value.
+fn table(
+    schema: &Value,
+    name: &str,
+    options: &Value,
+    told: impl Fn(&jsonschema::ValidationError<'_>) -> String,
+) -> Result<(), Wrong> {
     if !options.is_object() {
-        return Err(("Options".into(), "must be a table".into()));
+        return Err((name.to_owned(), "must be a table".into()));
     }
     let Ok(validator) = jsonschema::validator_for(schema) else {
         // A schema that is none says nothing; the executor looks at the options itself.
         return Ok(());
     };
     let Some(error) = validator.iter_errors(options).next() else { return Ok(()) };
-    let mut path = format!("Options{}", error.instance_path().as_str().replace('/', "."));
+    let mut path = format!("{name}{}", error.instance_path().as_str().replace('/', "."));
     let text = match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let known = error.schema_path().as_str().rsplit_once('/').and_then(|(around, _)| schema.pointer(around));
@@ -33,7 +51,10 @@ pub(super) fn check(schema: &Value, options: &Value) -> Result<(), Wrong> {
         ValidationErrorKind::Required { property } => {
             format!("key '{}' is missing", property.as_str().unwrap_or_default())
         }
-        _ => format!("'{}': {error}{}", path.rsplit('.').next().unwrap_or_default(), examples(schema, &error)),
+        _ => {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            format!("'{key}': {}{}", told(&error), examples(schema, &error))
+        }
     };
     Err((path, text))
 }
@@ -50,7 +71,7 @@ fn examples(schema: &Value, error: &jsonschema::ValidationError<'_>) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::check;
+    use super::{check, check_config};
 
     #[test]
     fn what_is_wrong_is_told_with_its_key() {
@@ -69,6 +90,16 @@ mod tests {
         assert_eq!(path, "Options.Mounts.1");
         assert!(text.contains("is not of type"), "{text}");
         assert_eq!(wrong(json!([1])), ("Options".into(), "must be a table".into()));
+    }
+
+    #[test]
+    fn what_a_configuration_says_is_not_shown() {
+        let schema =
+            json!({"type": "object", "additionalProperties": false, "properties": {"Token": {"type": "string"}}});
+        let (path, text) = check_config(&schema, &json!({"Token": 4711})).unwrap_err();
+        assert_eq!((&*path, &*text), ("Config.Token", "'Token': the value is not of type \"string\""));
+        let (path, text) = check_config(&schema, &json!({"Tokn": "s3cret"})).unwrap_err();
+        assert_eq!((&*path, &*text), ("Config.Tokn", "unknown key 'Tokn'; did you mean 'Token'?"));
     }
 
     #[derive(schemars::JsonSchema)]

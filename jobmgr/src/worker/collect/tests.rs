@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config;
-use crate::worker::test_rights::as_nobody;
+use crate::worker::test_rights::{as_nobody, lacks};
 
 /// A secret that no artifact may hold.
 const CANARY: &str = "the canary sings";
@@ -162,8 +162,7 @@ async fn a_file_of_another_user_is_not_taken_by_a_hard_link() {
     attempt.write("once", "mine");
     fs::hard_link(attempt.path("once"), attempt.path("twice")).unwrap();
     if !geteuid().is_root() {
-        eprintln!("SKIPPED in part: only root can give a file to another user");
-        return;
+        return lacks("the rights of root, which can give a file to another user");
     }
     chown(attempt.canary(), Some(12345), None).unwrap();
     fs::hard_link(attempt.canary(), attempt.path("theirs")).unwrap();
@@ -237,8 +236,7 @@ async fn other_file_systems_are_not_entered() {
     let mount = |args: &[&OsStr]| Command::new("mount").args(args).output().is_ok_and(|done| done.status.success());
     let target = attempt.path("mounted");
     if !mount(&["--bind".as_ref(), outside.as_os_str(), target.as_os_str()]) {
-        eprintln!("SKIPPED: this user can't mount");
-        return;
+        return lacks("the right to mount");
     }
     let collected = attempt.collect(&PLENTY).await;
     assert!(Command::new("umount").arg(&target).status().unwrap().success());

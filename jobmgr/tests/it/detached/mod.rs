@@ -30,15 +30,15 @@ struct Site {
 
 impl Site {
     fn new(config: &str) -> Self {
-        Self::of(Home::new(config), config)
+        Self::of(Home::new(config))
     }
 
     /// On a server; `None`, after saying so, where that can't be had.
     fn on(kind: Kind, config: &str) -> Option<Self> {
-        Some(Self::of(Home::on(&kind.shared()?.fresh(), config), config))
+        Some(Self::of(Home::on(&kind.shared()?.fresh(), config)))
     }
 
-    fn of(home: Home, _config: &str) -> Self {
+    fn of(home: Home) -> Self {
         let library = install(&built("jobmgr-executor-outside"), &home.path("plugins"), "outside");
         let cluster = Cluster::new(&home.path("cluster"));
         let mut config = std::fs::read_to_string(home.path("config.toml")).unwrap();

@@ -1,11 +1,13 @@
 use std::collections::BTreeSet;
 
 use jobmgr::domain::job::{Reason, Status};
+use sha2::{Digest, Sha256};
 
 use super::{Site, attempts, ended, is_whole, log, start, status};
 use crate::support::databases::Kind;
-use crate::support::processes::{Signal, signal};
-use crate::support::server::eventually;
+use crate::support::libraries::{built, install};
+use crate::support::processes::{Signal, children, command_line, signal};
+use crate::support::server::{Server, eventually};
 
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"";
 
@@ -25,6 +27,48 @@ fn many_run_at_once_beside_the_slots_in_one_process() {
     }
     assert_eq!(site.begun().iter().collect::<BTreeSet<_>>().len(), ids.len());
     eventually("all is cleaned up", || site.cluster.left().is_empty());
+}
+
+/// By a new file, as an installation would: what runs ends well where it began, and what comes gets the new one.
+#[test]
+fn a_library_is_replaced_while_its_jobs_run() {
+    let site = Site::new(CONFIG);
+    site.spec("long", super::WAIT, "Timeout = \"60s\"");
+    let library = built("jobmgr-executor-outside");
+    let server = site.home.serve();
+    let old: Vec<i64> = (0..3).map(|_| start(&server, "long")).collect();
+    eventually("three run", || site.begun().len() == 3);
+    let mut bytes = std::fs::read(&library).unwrap();
+    let before = sha256(&bytes);
+    // Nobody looks behind the end of a library, but it is another file.
+    bytes.extend_from_slice(b"new");
+    let new = site.home.path("new.so");
+    std::fs::write(&new, &bytes).unwrap();
+    install(&new, &site.home.path("plugins"), "outside");
+    let next = start(&server, "long");
+    eventually("the next one runs", || site.begun().len() == 4);
+    assert_eq!(libraries(&server), 2, "each in its process");
+    site.go();
+    for id in &old {
+        let job = ended(&server, &site, *id);
+        assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{}", site.home.log());
+        assert_eq!(log(&server, *id, "stdout"), "begun\nover\n");
+        assert_eq!(job.executor.unwrap()["sha256"], before);
+    }
+    let job = ended(&server, &site, next);
+    assert_eq!((job.status, job.executor.unwrap()["sha256"].as_str()), (Status::Completed, Some(&*sha256(&bytes))));
+    assert_eq!(site.cluster.count("recovers by handle"), 0, "nobody had to go on with one");
+    eventually("the old one is gone", || libraries(&server) == 1);
+}
+
+/// How many processes have a library in them.
+fn libraries(server: &Server) -> usize {
+    let is_one = |pid: &u32| command_line(*pid).iter().any(|word| word == "--plugin");
+    children(server.pid()).iter().filter(|pid| is_one(pid)).count()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

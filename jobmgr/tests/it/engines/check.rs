@@ -1,24 +1,15 @@
 //! `jobmgr plugin check` of every executor that ships, with a job on the real thing: no point is left out that the
 //! executor has something for.
 
-/// The API server in memory of the executor's own tests.
-#[path = "../../../../executors/kubernetes/tests/api/objects.rs"]
-#[allow(dead_code, reason = "those tests use all of it")]
-mod objects;
-#[path = "../../../../executors/kubernetes/tests/api/server.rs"]
-#[allow(dead_code, reason = "those tests use all of it")]
-mod server;
-
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::containers::{Engine, IMAGE, Kind};
+use super::kubernetes::{Node, Server};
 use super::slurm;
 use crate::support::libraries::{built, install};
 use crate::support::server::Home;
@@ -81,52 +72,16 @@ fn the_one_for_slurm_passes_the_check() {
 fn the_one_for_kubernetes_passes_the_check() {
     let home = Home::new("");
     let library = library(&home, "jobmgr-executor-kubernetes", "kubernetes");
-    let server = server::Server::start();
+    let server = Server::start();
     let config = json!({"Kubeconfig": server.kubeconfig(), "PollEvery": 0.1, "UnseenLimit": 5.0});
-    let over = AtomicBool::new(false);
+    let lines: Vec<String> = (1..=4).map(|number| format!("line {number}")).collect();
+    let node = Node::of(&server);
     std::thread::scope(|scope| {
-        scope.spawn(|| run_pods(&server, &over));
-        // Also when it fails, or the pods would run for ever.
-        let _end = End(&over);
+        scope.spawn(|| node.run_pods(&lines, Duration::from_millis(600), 3));
+        let _end = node.works();
         passes(&home, &library, &config, &sh("Image = 'busybox'"), &[]);
     });
     assert!(server.objects().jobs.is_empty(), "{:?}", server.objects().jobs.keys());
-}
-
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What a node does: runs the pod of each job, which prints a line now and then.
-fn run_pods(server: &server::Server, over: &AtomicBool) {
-    let mut begun: HashMap<String, (Instant, u64)> = HashMap::new();
-    while !over.load(Ordering::Relaxed) {
-        let mut objects = server.objects();
-        for key in objects.jobs.keys().cloned().collect::<Vec<_>>() {
-            let is_new = !begun.contains_key(&key);
-            let (since, printed) = begun.entry(key.clone()).or_insert((Instant::now(), 0));
-            let has_ended = objects.status(&key)["containerStatuses"][0]["state"]["terminated"].is_object();
-            if is_new {
-                objects.run(&key);
-            } else if has_ended {
-                continue;
-            }
-            let due = 1 + (since.elapsed().as_secs_f64() / 0.6) as u64;
-            while *printed < due.min(4) {
-                *printed += 1;
-                objects.print(&key, *printed, &format!("line {printed}"));
-            }
-            if due > 4 {
-                objects.exit(&key, 3);
-            }
-        }
-        drop(objects);
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -57,7 +57,15 @@ impl Engine {
         command
     }
 
-    fn up(&self) {
+    /// Ends the service; what runs in it goes on or not.
+    pub fn down(&self) {
+        if let Some(mut service) = self.service.lock().unwrap().take() {
+            drop(Command::new("kill").arg(service.id().to_string()).status());
+            drop(service.wait());
+        }
+    }
+
+    pub fn up(&self) {
         let log = std::fs::File::options().append(true).create(true).open(self.path("log")).unwrap();
         let mut command = match self.kind {
             Kind::Podman => {
@@ -119,10 +127,7 @@ impl Drop for Engine {
         for name in self.containers() {
             self.client(&["rm", "-f", &name]);
         }
-        if let Some(mut service) = self.service.lock().unwrap().take() {
-            drop(Command::new("kill").arg(service.id().to_string()).status());
-            drop(service.wait());
-        }
+        self.down();
         // What the engine mounted is not removed with its folder.
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let here = self.dir.path().display().to_string();

@@ -4,16 +4,22 @@
 /// `jobmgr plugin check` of each.
 mod check;
 mod containers;
+/// An API server of Kubernetes in memory.
+mod kubernetes;
+/// The executors' sample jobspecs.
+mod samples;
 /// A Slurm of one node, as the executor's own tests start it.
 #[path = "../../../../executors/slurm/tests/slurm/cluster.rs"]
 #[allow(dead_code, reason = "those tests use all of it")]
 mod slurm;
 
+use std::time::{Duration, Instant};
+
 use containers::{Engine, IMAGE, Kind};
 use jobmgr::domain::job::{Job, Status};
 
 use crate::support::libraries::{built, install};
-use crate::support::processes::{Signal, signal};
+use crate::support::processes::{Signal, children, command_line, signal};
 use crate::support::server::{Home, Server, eventually};
 
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"\n";
@@ -48,8 +54,8 @@ fn ended(server: &Server, home: &Home, id: i64) -> Job {
     home.stored(id)
 }
 
-/// The server is killed in the middle, and then stopped in order; the job goes on.
-fn goes_on_over_restarts(home: &Home) {
+/// Runs `count`; the server is killed in the middle, and then stopped in order, and the job goes on to its end.
+fn over_restarts(home: &Home) -> (Server, Job) {
     let mut server = home.serve();
     let id = server.start("count", serde_json::json!({}));
     for (line, how) in [("line 3\n", Signal::KILL), ("line 12\n", Signal::TERM)] {
@@ -60,12 +66,18 @@ fn goes_on_over_restarts(home: &Home) {
     }
     let job = ended(&server, home, id);
     assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{:?} {}", job.ended, home.log());
-    let lines = |word: &str| (1..=40).map(|number| format!("{word} {number}\n")).collect::<String>();
-    assert_eq!(log(&server, id, "stdout"), lines("line") + "over\n");
-    assert_eq!(log(&server, id, "stderr"), lines("note"));
+    let lines = (1..=40).map(|number| format!("line {number}\n")).collect::<String>();
+    assert_eq!(log(&server, id, "stdout"), lines + "over\n");
+    assert_eq!(job.executor.as_ref().unwrap()["version"], env!("CARGO_PKG_VERSION"));
+    (server, job)
+}
+
+fn goes_on_over_restarts(home: &Home) {
+    let (server, job) = over_restarts(home);
+    let notes = (1..=40).map(|number| format!("note {number}\n")).collect::<String>();
+    assert_eq!(log(&server, job.id, "stderr"), notes);
     let artifact = &job.ended.unwrap().artifacts[0];
     assert_eq!((artifact.name.as_str(), artifact.size), ("begun.txt", 6), "it began once");
-    assert_eq!(job.executor.unwrap()["version"], env!("CARGO_PKG_VERSION"));
 }
 
 /// A cancel and a timeout reach the job where it runs.
@@ -106,6 +118,69 @@ fn jobs_in_docker_outlive_jobmgr_and_end_on_request() {
 #[test]
 fn jobs_in_podman_outlive_jobmgr_and_end_on_request() {
     in_containers(Kind::Podman);
+}
+
+#[test]
+fn a_job_waits_while_its_engine_is_down() {
+    let Some(engine) = Engine::start(Kind::Docker) else { return };
+    let home = home("jobmgr-executor-docker", "docker", &format!("Host = \"{}\"", engine.host()));
+    let image = format!("Image = \"{IMAGE}\"\nPull = \"never\"\nNetwork = \"none\"");
+    sh(&home, "job", "docker", "echo ran", &image);
+    engine.down();
+    let server = home.serve();
+    let id = server.start("job", serde_json::json!({}));
+    let attempts = || server.client().get(&format!("/v1/jobs/{id}/attempts")).json()["items"].clone();
+    eventually("it was tried", || attempts()[0]["ending"] == "released");
+    let why = attempts()[0]["error"].as_str().unwrap().to_owned();
+    assert!(why.contains("engine"), "{why}");
+    assert_eq!(home.stored(id).status, Status::Queued);
+    engine.up();
+    let job = ended(&server, &home, id);
+    assert_eq!(job.status, Status::Completed, "{:?} {}", job.ended, home.log());
+    assert_eq!(log(&server, id, "stdout"), "ran\n");
+}
+
+/// All in one process, which has one connection to the engine.
+#[test]
+fn fifty_containers_run_at_once() {
+    const JOBS: usize = 50;
+    let Some(engine) = Engine::start(Kind::Docker) else { return };
+    let home = home("jobmgr-executor-docker", "docker", &format!("Host = \"{}\"", engine.host()));
+    let config = std::fs::read_to_string(home.path("config.toml")).unwrap();
+    let config = config.replace("[Executors.docker]\n", &format!("[Executors.docker]\nConcurrency = {JOBS}\n"));
+    std::fs::write(home.path("config.toml"), config).unwrap();
+    let gate = home.path("gate");
+    std::fs::create_dir(&gate).unwrap();
+    let options = format!(
+        "Image = \"{IMAGE}\"\nPull = \"never\"\nNetwork = \"none\"
+        Mounts = [{{ Source = \"{}\", Target = \"/gate\", ReadOnly = true }}]",
+        gate.display()
+    );
+    let script = "echo begun; until [ -e /gate/go ]; do sleep 1; done; echo over";
+    home.sh("job", script, &format!("Executor = \"docker\"\nTimeout = \"5m\"\n[Options]\n{options}"));
+    let server = home.serve();
+    let ids: Vec<i64> = (0..JOBS).map(|_| server.start("job", serde_json::json!({}))).collect();
+    within(Duration::from_secs(180), "all are there", || engine.containers().len() == JOBS);
+    let is_library = |pid: &u32| command_line(*pid).iter().any(|word| word == "--plugin");
+    assert_eq!(children(server.pid()).iter().filter(|pid| is_library(pid)).count(), 1);
+    std::fs::write(gate.join("go"), "").unwrap();
+    for id in ids {
+        let over = || !matches!(server.job(id)["job"]["status"].as_str(), Some("queued" | "started"));
+        within(Duration::from_secs(180), "a job ends", over);
+        let job = home.stored(id);
+        assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{:?} {}", job.ended, home.log());
+        assert_eq!(log(&server, id, "stdout"), "begun\nover\n");
+    }
+    within(Duration::from_secs(60), "no container is left", || engine.containers().is_empty());
+}
+
+/// Longer than most things take.
+fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
+    while !is_so() {
+        assert!(Instant::now() < until, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]

@@ -131,6 +131,7 @@ async fn each_has_an_address_of_its_own() {
     assert_part(&server.ask("GET", url, "Range: bytes=2-4\r\n").await, "bytes 2-4/10", b"234");
     let beyond = server.ask("GET", url, "Range: bytes=10-\r\n").await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, "bytes */10"));
+    assert_eq!(beyond.json()["code"], "range_not_satisfiable");
     let same = format!("If-None-Match: {}\r\n", whole.header("etag"));
     assert_eq!(server.ask("GET", url, &same).await.status, 304);
     let head = server.ask("HEAD", url, "").await;

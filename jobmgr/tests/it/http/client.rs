@@ -12,6 +12,7 @@ use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters
 use jobmgr::domain::submission::NewJob;
 use jobmgr::http::{self, Abouts, Api};
 use jobmgr::jobspecs::Jobspecs;
+use jobmgr::secrets::Secrets;
 use jobmgr::store::{Claiming, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,10 +54,12 @@ impl Server {
         let database = config::Database { url: Some(format!("sqlite:{}", at("jobmgr.db"))), ..Default::default() };
         let storage = config::Storage { url: Some(format!("file:{}", at("store"))), ..Default::default() };
         let store = Store::open(&database).await.unwrap();
+        let secrets = Secrets::new(&config::Secrets::default(), &database, store.installation()).unwrap();
         let api = Api {
             abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
             store,
             blobs: Blobs::open(&storage, None).unwrap(),
+            secrets,
             config: Arc::new(config),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

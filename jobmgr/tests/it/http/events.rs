@@ -112,7 +112,7 @@ async fn a_life(server: &Server) -> (JobId, Vec<Said>) {
     }
     let mut said = listener.some(1).await;
     let first = server.claim().await;
-    assert!(server.api.store.release(&first, Duration::ZERO).await.unwrap());
+    assert!(server.api.store.release(&first, Duration::ZERO, "not now").await.unwrap());
     let claim = server.claim().await;
     said.extend(listener.some(4 - said.len()).await);
     // Half a character comes with its other half.

@@ -5,7 +5,8 @@ use std::process::Output;
 use sha2::{Digest, Sha256};
 
 use super::{MARK, Plugged, tell};
-use crate::support::libraries::of_c;
+use crate::support::libraries::{of_c, of_crate};
+use crate::support::server::eventually;
 
 fn sha256(file: &Path) -> String {
     Sha256::digest(std::fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -18,14 +19,22 @@ fn a_library_that_others_may_change_is_not_opened() {
     let (folder, file) = (plugged.home.path("plugins"), plugged.home.path("plugins/good.so"));
     let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     let server = plugged.serve();
-    for (path, mode) in [(&file, 0o666), (&folder, 0o777)] {
+    let mut rows = vec![("everybody", &file, 0o666), ("everybody", &folder, 0o777)];
+    if rustix::process::geteuid().is_root() {
+        // Neither root's nor the user's own.
+        for path in [&file, &folder] {
+            std::os::unix::fs::chown(path, None, Some(1)).unwrap();
+        }
+        rows.extend([("group daemon", &file, 0o664), ("group daemon", &folder, 0o775)]);
+    }
+    for (who, path, mode) in rows {
         let before = path.metadata().unwrap().permissions().mode();
         chmod(path, mode);
         let told = tell(&server, "good");
         assert_eq!(told.reason.as_deref(), Some("executor_error"), "{told:?}");
         let real = path.canonicalize().unwrap();
-        let text =
-            format!("good.so: everybody may write to {}, and so decide what runs here; chmod it", real.display());
+        let real = real.display();
+        let text = format!("good.so: {who} may write to {real}, and so decide what runs here; chmod or chown it");
         assert_eq!(told.error, text);
         chmod(path, before);
         assert_eq!(tell(&server, "good").ended.status, "completed");
@@ -77,6 +86,8 @@ fn check_names_the_place_of_a_wrong_option() {
         ("Mode = 1", "wrong.toml: line 5, column 8: "),
         ("Mode = \"ok\"\nSize = -1", "wrong.toml: line 6, column 8: "),
         ("Size = 1", "'Options': key 'Mode' is missing"),
+        // What its schema does not say, it says itself.
+        ("Size = 1\nMode = \"invalid\"", "wrong.toml: line 6, column 8: 'Options': Mode: 'invalid' is not valid"),
     ] {
         plugged.home.spec("wrong", &spec(options));
         let (output, text) = check(&plugged);
@@ -109,6 +120,61 @@ fn check_names_the_place_of_a_wrong_executor() {
     let (output, text) = check(&plugged);
     assert!(output.status.code() == Some(1), "{text}");
     assert!(text.contains("WRONG  executor gone: gone.so: No such file or directory (os error 2)"), "{text}");
+}
+
+#[test]
+fn check_names_the_place_of_a_wrong_configuration() {
+    let Some(library) = of_crate("jobmgr-executor-outside") else { return };
+    for (config, line, column, complaint) in [
+        ("Foldr = \"x\"", 1, 9, "'Config': unknown key 'Foldr'; did you mean 'Folder'?"),
+        ("Folder = \"x\"\nMore = 1", 2, 8, "'Config': unknown key 'More'; the only key here is Folder"),
+        ("\nFolder = 4711", 2, 10, "'Config': 'Folder': the value is not of type \"string\""),
+        ("", 0, 1, "'Config': key 'Folder' is missing"),
+    ] {
+        let plugged = Plugged::new("");
+        plugged.executor("outside", &library, &format!("[Executors.outside.Config]\n{config}"));
+        plugged.home.spec("job", "Command = \"x\"\nExecutor = \"outside\"\n");
+        let text = std::fs::read_to_string(plugged.home.path("config.toml")).unwrap();
+        let section = 1 + text.lines().position(|line| line == "[Executors.outside.Config]").unwrap();
+        let complaint = format!("config.toml, line {}, column {column}: {complaint}", section + line);
+        let (output, text) = check(&plugged);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("WRONG  executor outside: {complaint}")), "{complaint}: {text}");
+        // The server starts all the same, and jobs of that executor say it too.
+        let told = tell(&plugged.serve(), "job");
+        assert_eq!((told.reason.as_deref(), &*told.error), (Some("executor_error"), &*complaint));
+    }
+}
+
+/// Executors say in a process of their own what is wrong with options, and have a second for it.
+#[test]
+fn an_executor_that_does_not_say_whether_options_are_right_holds_nobody_up() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    for (name, mode) in [("asked-first", "validate_hangs"), ("crashes", "validate_crashes"), ("ok", "ok")] {
+        plugged.mode(name, mode, "", "");
+    }
+    let since = std::time::Instant::now();
+    let server = plugged.serve();
+    assert!(since.elapsed() < std::time::Duration::from_secs(10), "{:?}", since.elapsed());
+    assert_eq!(tell(&server, "ok").ended.result, "hello\n");
+    let told = tell(&server, "crashes");
+    assert_eq!(told.reason.as_deref(), Some("executor_error"), "{told:?}");
+    plugged.assert_nothing_left(1);
+    let log = plugged.home.log();
+    assert_eq!(log.matches("can't say whether options are right").count(), 1, "it is not asked again: {log}");
+}
+
+/// A jobspec that is changed while the server runs is looked at too.
+#[test]
+fn what_only_its_executor_knows_of_a_new_jobspec_is_known_soon() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("job", "ok", "", "");
+    let server = plugged.serve();
+    assert_eq!(tell(&server, "job").ended.result, "hello\n");
+    plugged.mode("job", "invalid", "", "");
+    eventually("it is refused before it runs", || tell(&server, "job").error.contains("job.toml: line 5, column 8:"));
 }
 
 /// What a library can see of its server's environment: what it may know, and what its section names.

@@ -19,6 +19,7 @@ const CHECKPOINT: u8 = 35;
 const REQUEST: u8 = 36;
 const DONE: u8 = 37;
 const LOADED: u8 = 38;
+const DESCRIBED: u8 = 39;
 
 /// Unsupported, for checkpoints and requests.
 const NO: i32 = 4;
@@ -59,10 +60,14 @@ impl Runner {
         let load = json!({"path": library, "config": config, "memory": null, "shown": shown});
         runner.send(LOAD, 0, load.to_string().as_bytes());
         assert_eq!(runner.read().0, READY);
-        match runner.read() {
-            (LOADED, _, json) => Ok((runner, serde_json::from_slice(&json).unwrap())),
-            (DONE, _, text) => Err(String::from_utf8_lossy(&text[1..]).into_owned()),
-            other => panic!("{other:?}"),
+        let mut about = Value::Null;
+        loop {
+            match runner.read() {
+                (DESCRIBED, _, json) => about = serde_json::from_slice(&json).unwrap(),
+                (LOADED, ..) => return Ok((runner, about)),
+                (DONE, _, text) => return Err(String::from_utf8_lossy(&text[1..]).into_owned()),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -1,9 +1,10 @@
+use jobmgr::domain::job::Status;
 use serde_json::json;
 
 use super::{Plugged, Told, tell, told};
 use crate::support::libraries::of_crate_with;
 use crate::support::processes::memory;
-use crate::support::server::Server;
+use crate::support::server::{Server, eventually};
 
 /// A job, and what is to be told of it. In texts a `*` stands for anything.
 struct Row {
@@ -59,7 +60,7 @@ const BAD: [Row; 27] = [
     row("command_9", "failed", "signal", "signal: killed", ""),
     failed("checkpoint", "a checkpoint is not possible: status 4", ""),
     failed("request", "there is no method 'no.such.method'", ""),
-    row("invalid", "failed", "invalid_job", "Mode: 'invalid' is not valid", ""),
+    row("invalid", "failed", "invalid_job", "*Mode: 'invalid' is not valid", ""),
     row("unknown_mode", "failed", "invalid_job", "Mode: 'unknown_mode' is not known", ""),
     row("sleep", "failed", "timeout", "timeout after 700ms", ""),
     row("missing_option", "failed", "invalid_job", "*.toml: line *, column *'Options': key 'Mode' is missing*", ""),
@@ -225,4 +226,26 @@ fn a_panic_that_aborts_is_a_crash_with_its_words() {
     plugged.mode("panic", "panic", LONG, "");
     plugged.mode("ok", "ok", LONG, "");
     run_all(&plugged, &[&[failed("panic", ABRT, "plugin panicked at *:\nno such thing\n*")]], 1);
+}
+
+/// What an executor can't do now, as where its engine is down, is done when it can.
+#[test]
+fn a_job_that_its_executor_can_not_run_now_waits_and_says_why() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.bad("") else { return };
+    plugged.mode("job", "retry", LONG, "");
+    let server = plugged.serve();
+    let id = server.start("job", json!({}));
+    let attempts = || server.client().get(&format!("/v1/jobs/{id}/attempts")).json()["items"].clone();
+    eventually("it was tried", || attempts()[0]["ending"] == "released");
+    let first = attempts()[0].clone();
+    assert_eq!((first["attempt"].as_i64(), first["error"].as_str()), (Some(1), Some("not now")), "{first}");
+    let job = plugged.home.stored(id);
+    assert_eq!((job.status, job.attempt), (Status::Queued, 1));
+    // The executor can now.
+    plugged.mode("job", "ok", LONG, "");
+    assert_eq!(server.wait(id).result, "hello\n");
+    let attempts = attempts();
+    let endings: Vec<_> = attempts.as_array().unwrap().iter().map(|attempt| attempt["ending"].clone()).collect();
+    assert_eq!(endings, ["completed", "released"], "without a retry of its jobspec's: {attempts}");
 }

@@ -13,7 +13,8 @@ use jobmgr::domain::job::JobId;
 use jobmgr::store::Store;
 use serde_json::json;
 
-use super::{Database, elsewhere, long, on_each_database};
+use super::{Database, elsewhere, on_each_database};
+use crate::support::long;
 use crate::support::server::{Home, PATIENCE, Server};
 use crate::support::sse::{Said, Stream};
 

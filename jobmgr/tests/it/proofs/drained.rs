@@ -8,7 +8,7 @@ use jobmgr::domain::job::{AttemptEnding, JobId};
 use serde_json::json;
 
 use super::rows::Rows;
-use super::{Database, agree, elsewhere, long, witness};
+use super::{Database, agree, elsewhere, witness};
 use crate::support::databases::Kind;
 use crate::support::process::Process;
 use crate::support::processes::{Signal, of_jobs, signal};
@@ -39,6 +39,11 @@ fn on_postgres() {
     proof(Database::Server(Kind::Postgres));
 }
 
+#[test]
+fn on_mariadb() {
+    proof(Database::Server(Kind::MariaDb));
+}
+
 fn proof(database: Database) {
     a_stream_of_jobs_loses_none(database);
     a_long_job_moves_on_however_often(database);
@@ -60,7 +65,7 @@ fn a_stream_of_jobs_loses_none(database: Database) {
     let api = api(&home);
     let mut rows = Rows::of(&home);
     let mut ids: Vec<JobId> = Vec::new();
-    let rounds = if long() { 100 } else { 16 };
+    let rounds = database.extent().of(8, 16, 100);
     for round in 0..rounds {
         let drain = if round / 4 % 2 == 0 { "30ms" } else { "5s" };
         let mut worker = home.worker_by(with_drain(elsewhere(&home, round % 3), drain));

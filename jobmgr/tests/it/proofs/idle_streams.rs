@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::long;
+use crate::support::long;
 use crate::support::server::{Home, eventually};
 use crate::support::sse::Stream;
 

@@ -1,10 +1,13 @@
 //! Nothing is lost and nothing doubled, by real processes on real databases that are killed, stopped and asked to end.
 //!
 //! Each job writes its start and its end to a file; afterwards that file, the rows and the objects must agree.
-//! `JOBMGR_LONG_TESTS=1` has them run for longer, and on two databases more.
+//! On the servers that differ from another one in little they are short; `JOBMGR_LONG_TESTS=1` has all of them run for
+//! longer.
 
 /// The rows, the objects and the witness file tell the same.
 mod agree;
+/// Clients that submit, and what they were answered.
+mod clients;
 /// Streams of events through a proxy that cuts connections.
 mod cut_streams;
 /// SIGTERM in the middle of each thing that a worker does.
@@ -13,6 +16,8 @@ mod drained;
 mod idle_streams;
 /// kill -9 of the API while clients submit.
 mod killed_api;
+/// kill -9 of the database's server while all use it.
+mod killed_database;
 /// kill -9 of workers while they work.
 mod killed_workers;
 /// Many claimers on one queue.
@@ -27,6 +32,7 @@ mod witness;
 use std::process::Command;
 
 use crate::support::databases::Kind;
+use crate::support::long;
 use crate::support::server::Home;
 
 /// What the processes of a proof work on.
@@ -41,18 +47,36 @@ impl Database {
     fn home(self, config: &str) -> Option<Home> {
         match self {
             Database::Sqlite => Some(Home::new(config)),
-            Database::Server(kind @ (Kind::MySql | Kind::MariaDbSnapshot)) if !long() => {
-                eprintln!("\n*** SKIPPED: on {kind:?} only with JOBMGR_LONG_TESTS=1 ***\n");
-                None
-            }
             Database::Server(kind) => Some(Home::on(&kind.shared()?.fresh(), config)),
+        }
+    }
+
+    /// How much of a proof there is time for.
+    fn extent(self) -> Extent {
+        match self {
+            _ if long() => Extent::Long,
+            Database::Server(Kind::MySql | Kind::MariaDbSnapshot) => Extent::Short,
+            _ => Extent::Usual,
         }
     }
 }
 
-/// Whether there is time for more.
-fn long() -> bool {
-    std::env::var_os("JOBMGR_LONG_TESTS").is_some()
+/// How much of a proof is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Short,
+    Usual,
+    Long,
+}
+
+impl Extent {
+    fn of<T>(self, short: T, usual: T, long: T) -> T {
+        match self {
+            Extent::Short => short,
+            Extent::Usual => usual,
+            Extent::Long => long,
+        }
+    }
 }
 
 /// The command of a worker that shares no folder for temporary directories with another one, as on another machine:

@@ -39,6 +39,11 @@ impl Rows {
         self.runtime.block_on(self.store.job(id)).unwrap()
     }
 
+    /// The ids up to this one; those of transactions that were undone are missing.
+    pub fn up_to(&self, last: JobId) -> Vec<JobId> {
+        (1..=last).filter(|id| self.job(*id).is_some()).collect()
+    }
+
     pub fn attempts(&self, id: JobId) -> Vec<Attempt> {
         self.runtime.block_on(self.store.attempts(id)).unwrap()
     }

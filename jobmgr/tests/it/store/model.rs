@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::rules::{completed, failure, job};
 use crate::support::databases::Kind;
+use crate::support::long;
 use reference::{Model, Op, Told};
 
 mod reference;
@@ -71,7 +72,7 @@ impl Queue {
             }
             Op::Release { claim, later } => {
                 let claim = &self.claims[*claim];
-                Told::Held(self.runtime.block_on(store.release(claim, lease(*later))).unwrap())
+                Told::Held(self.runtime.block_on(store.release(claim, lease(*later), "not now")).unwrap())
             }
             Op::Crashed(claim) => {
                 let swept = self.runtime.block_on(store.crashed(&self.claims[*claim])).unwrap();
@@ -172,14 +173,14 @@ static DIRS: std::sync::Mutex<Vec<tempfile::TempDir>> = std::sync::Mutex::new(Ve
 
 machine!(OnSqlite, file());
 machine!(OnPostgres, Kind::Postgres.shared().unwrap().fresh());
+machine!(OnPgBouncer, Kind::PgBouncer.shared().unwrap().fresh());
 machine!(OnMariaDb, Kind::MariaDb.shared().unwrap().fresh());
 machine!(OnSnapshots, Kind::MariaDbSnapshot.shared().unwrap().fresh());
 machine!(OnMySql, Kind::MySql.shared().unwrap().fresh());
 
 fn run<M: StateMachineTest<Reference = Model>>(cases: u32) {
-    let long = std::env::var("JOBMGR_LONG_TESTS").is_ok_and(|long| long == "1");
     let config = Config {
-        cases: if long { cases * 20 } else { cases },
+        cases: if long() { cases * 20 } else { cases },
         max_shrink_iters: 200,
         failure_persistence: None,
         rng_seed: RngSeed::Random,
@@ -199,6 +200,13 @@ fn sqlite_does_what_the_model_does() {
 fn postgres_does_what_the_model_does() {
     if Kind::Postgres.shared().is_some() {
         run::<OnPostgres>(12);
+    }
+}
+
+#[test]
+fn postgres_behind_pgbouncer_does_what_the_model_does() {
+    if Kind::PgBouncer.shared().is_some() {
+        run::<OnPgBouncer>(4);
     }
 }
 

@@ -24,3 +24,8 @@ pub mod server;
 /// Server-Sent Events.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod sse;
+
+/// Whether there is time for more: `JOBMGR_LONG_TESTS=1`.
+pub fn long() -> bool {
+    std::env::var("JOBMGR_LONG_TESTS").is_ok_and(|long| long == "1")
+}

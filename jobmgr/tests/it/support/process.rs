@@ -21,6 +21,11 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for its exit.
     pub fn exit(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;

@@ -2,8 +2,8 @@ use serde_json::{Map, Value, json};
 
 use super::Verdict;
 use super::subject::{Subject, quote};
-use crate::runner::plugin::{Loaded, Runner, Work};
-use crate::runner::{Failure, Said};
+use crate::runner::Failure;
+use crate::runner::plugin::{Loaded, Runner};
 
 /// How deep the deepest options are; JSON's readers take no more than 128.
 const DEEP: usize = 100;
@@ -35,17 +35,8 @@ pub(super) async fn odd(subject: &Subject, about: &Loaded) -> Verdict {
 
 /// Calls `validate` with these options.
 pub(super) async fn validate(runner: &Runner, options: &Value) -> Result<(), Failure> {
-    let json = options.to_string();
-    let mut call = runner.call(&Work::Validate, json.as_bytes()).await?;
-    let answer = async {
-        loop {
-            if let Said::Done(result) = call.next().await {
-                return result.map(drop);
-            }
-        }
-    };
     let limit = std::time::Duration::from_secs(10);
-    tokio::time::timeout(limit, answer)
+    tokio::time::timeout(limit, runner.validate(options))
         .await
         .unwrap_or_else(|_| Err(Failure::Executor(format!("no answer after {limit:?}"))))
 }

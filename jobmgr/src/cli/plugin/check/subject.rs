@@ -53,7 +53,7 @@ impl Subject {
     /// A runner with the library in it, which is shown an older or a newer jobmgr.
     pub(super) async fn open_as(&self, shown: Option<&str>) -> Result<Runner, String> {
         let mut loading = self.load(self.path.clone(), shown).await?;
-        match tokio::time::timeout(OPENING, loading.ready()).await {
+        match tokio::time::timeout(OPENING, loading.ready(|_| Ok(()))).await {
             Ok(Ok(runner)) => Ok(runner),
             Ok(Err(failure)) => {
                 let printed = loading.end().await;

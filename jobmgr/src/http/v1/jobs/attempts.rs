@@ -10,7 +10,7 @@ use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::super::docs::Tag;
 use super::super::parameter::Path;
 use super::super::problem::{Problem, ProblemJson};
-use super::super::time::rfc3339;
+use super::super::timestamp::Timestamp;
 use crate::domain::job::{Attempt, Job, JobId, Reason, Status};
 use crate::store::StoreError;
 
@@ -82,13 +82,14 @@ struct AttemptInfo {
     worker: Option<String>,
     // No doc comment: the reference would become an `allOf` of the reference and the comment.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     executor: Option<ExecutorInfo>,
     /// When it was started.
     #[oai(nullable)]
-    started: Option<String>,
+    started: Option<Timestamp>,
     /// When it ended, or was given up; null while it runs.
     #[oai(nullable)]
-    finished: Option<String>,
+    finished: Option<Timestamp>,
     /// How long it ran.
     #[oai(nullable)]
     duration_ms: Option<i64>,
@@ -134,8 +135,8 @@ impl AttemptInfo {
             signal: ended.and_then(|ended| ended.signal),
             worker: job.worker.clone(),
             executor: ExecutorInfo::of(job.executor.as_ref()),
-            started: job.started_ms.map(rfc3339),
-            finished: finished.map(rfc3339),
+            started: job.started_ms.map(Timestamp::of),
+            finished: finished.map(Timestamp::of),
             duration_ms: duration(job.started_ms, finished),
         }
     }
@@ -152,8 +153,8 @@ impl From<Attempt> for AttemptInfo {
             signal: past.signal,
             worker: Some(past.worker).filter(|worker| !worker.is_empty()),
             executor: ExecutorInfo::of(past.executor.as_ref()),
-            started: past.started_ms.map(rfc3339),
-            finished: Some(rfc3339(past.ended_ms)),
+            started: past.started_ms.map(Timestamp::of),
+            finished: Some(Timestamp::of(past.ended_ms)),
             duration_ms: duration(past.started_ms, Some(past.ended_ms)),
         }
     }

@@ -12,6 +12,7 @@ use super::super::super::classic::Compact;
 use super::super::failed::Causes;
 use super::super::job::JobInfo;
 use super::super::problem::{Code, Problem};
+use super::super::timestamp::Timestamp;
 use super::super::values::Wait;
 use super::wait;
 use crate::domain::job::{Job, JobId};
@@ -103,7 +104,7 @@ pub struct SubmitJob {
     /// What jobs are to be found by: up to 32 names with a text each.
     labels: Option<BTreeMap<String, String>>,
     /// It does not start before this time, such as `2026-01-02T03:04:05Z`.
-    run_after: Option<String>,
+    run_after: Option<Timestamp>,
     /// How often it is run again after it failed; left out: as its jobspec says.
     #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,

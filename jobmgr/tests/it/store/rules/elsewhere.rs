@@ -76,7 +76,7 @@ async fn who_had_it_before_changes_nothing(store: &Store) {
     assert!(!store.keep_handle(&old, b"stale".to_vec()).await.unwrap());
     assert!(!store.detach(&old, GONE).await.unwrap());
     assert!(!store.leave_job(&old).await.unwrap());
-    assert!(!store.release(&old, GONE).await.unwrap());
+    assert!(!store.release(&old, GONE, "not now").await.unwrap());
     assert!(store.finish(&old, completed(1, b"stale"), None).await.unwrap().is_none());
     assert_eq!(store.bury("w1").await.unwrap().queued, 0);
     assert!(store.keep_handle(&taken.claim, b"new".to_vec()).await.unwrap());
@@ -135,7 +135,7 @@ async fn a_job_that_is_run_again_is_nobodys_elsewhere(store: &Store) {
     let id = store.submit(job("x", 5)).await.unwrap();
     let claim = claim_one(store, "w1", LEASE).await.unwrap();
     assert!(store.dispatch(&claim, dispatch("far", true)).await.unwrap());
-    assert!(store.release(&claim, GONE).await.unwrap(), "it could not be begun");
+    assert!(store.release(&claim, GONE, "not now").await.unwrap(), "it could not be begun");
     let claim = claim_one(store, "w1", GONE).await.unwrap();
     assert_eq!(claim.attempt, 2);
     assert!(store.take_over("far", "w2", LEASE, 1).await.unwrap().is_empty());

@@ -98,7 +98,7 @@ async fn what_changes_nothing_tells_nothing(store: &Store) {
     let taken = store.take_over("far", "v", LEASE, 9).await.unwrap().remove(0).claim;
     // Who had it before can't do anything.
     assert!(store.finish(&claim, completed(1, b"wrong"), None).await.unwrap().is_none());
-    assert!(!store.release(&claim, GONE).await.unwrap() && !store.retry(&claim, failure(), GONE).await.unwrap());
+    assert!(!store.release(&claim, GONE, "not now").await.unwrap() && !store.retry(&claim, failure(), GONE).await.unwrap());
     assert_eq!(store.crashed(&claim).await.unwrap(), Default::default());
     assert_eq!(store.fail_queued(vec![id, 999], Reason::InvalidJob, "why").await.unwrap(), [] as [JobId; 0]);
     assert_eq!(way(store, id).await, [QUEUED, started(1)]);
@@ -112,7 +112,7 @@ async fn what_changes_nothing_tells_nothing(store: &Store) {
 async fn a_job_that_is_queued_again_says_so(store: &Store) {
     let id = store.submit(job("x", 50)).await.unwrap();
     let claim = claim_one(store, "w", LEASE).await.unwrap();
-    assert!(store.release(&claim, GONE).await.unwrap());
+    assert!(store.release(&claim, GONE, "not now").await.unwrap());
     let claim = claim_one(store, "w", LEASE).await.unwrap();
     assert!(store.retry(&claim, failure(), GONE).await.unwrap());
     let claim = claim_one(store, "w", LEASE).await.unwrap();
@@ -135,7 +135,7 @@ async fn an_end_on_request_is_told_when_it_comes(store: &Store) {
         assert_eq!(way(store, id).await, [QUEUED, started(1)], "its worker has yet to end it");
         match way_out {
             0 => drop(store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap()),
-            1 => assert!(store.release(&claim, GONE).await.unwrap()),
+            1 => assert!(store.release(&claim, GONE, "not now").await.unwrap()),
             2 => assert!(store.retry(&claim, failure(), GONE).await.unwrap()),
             _ => assert_eq!(store.crashed(&claim).await.unwrap().ended, [id]),
         }
@@ -248,7 +248,7 @@ async fn readers_miss_nothing_while_many_write(store: &Store) {
                     store.submit(job("x", 50)).await.unwrap();
                     if let Some(claim) = claim_one(&store, &worker, LEASE).await {
                         if fastrand::bool() {
-                            assert!(store.release(&claim, GONE).await.unwrap());
+                            assert!(store.release(&claim, GONE, "not now").await.unwrap());
                         } else {
                             store.finish(&claim, completed(claim.attempt, b""), None).await.unwrap().unwrap();
                         }
@@ -300,7 +300,7 @@ async fn who_waits_is_told_of_changes(store: &Store) {
     let claim = claim_one(store, "w", LEASE).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("a claim").unwrap();
     assert_eq!(claim.id, id);
-    store.release(&claim, GONE).await.unwrap();
+    store.release(&claim, GONE, "not now").await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("a release").unwrap();
     store.cancel(id).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("an end").unwrap();

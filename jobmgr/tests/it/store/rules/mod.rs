@@ -173,7 +173,7 @@ async fn who_lost_the_lease_changes_nothing(store: &Store) {
     assert!(new.epoch > old.epoch);
     assert!(store.finish(&old, completed(1, b"wrong"), None).await.unwrap().is_none());
     assert!(!store.progress(&old, &Progress { percent: 1.0, message: String::new() }).await.unwrap());
-    assert!(!store.release(&old, GONE).await.unwrap());
+    assert!(!store.release(&old, GONE, "not now").await.unwrap());
     assert!(!store.retry(&old, failure(), GONE).await.unwrap());
     assert!(!store.limit_crashes(&old, 1).await.unwrap());
     assert!(!store.chunk(chunk(&old, 0, b"wrong")).await.unwrap());
@@ -217,11 +217,11 @@ async fn a_release_is_not_counted_and_may_wait(store: &Store) {
     let id = store.submit(job("x", 50)).await.unwrap();
     for _ in 0..5 {
         let claim = claim_one(store, "w", LEASE).await.unwrap();
-        assert!(store.release(&claim, GONE).await.unwrap());
+        assert!(store.release(&claim, GONE, "not now").await.unwrap());
     }
     let claim = claim_one(store, "w", LEASE).await.unwrap();
     assert_eq!(claim.attempt, 6);
-    assert!(store.release(&claim, Duration::from_secs(3600)).await.unwrap());
+    assert!(store.release(&claim, Duration::from_secs(3600), "not now").await.unwrap());
     assert!(claim_one(store, "w", LEASE).await.is_none(), "not before its time");
     let later = store.submit(job("x", 99)).await.unwrap();
     assert_eq!(claim_one(store, "w", LEASE).await.unwrap().id, later, "one that waits hides none behind it");

@@ -55,7 +55,7 @@ async fn a_job_whose_end_was_asked_for_does_not_run_again(store: &Store) {
         let claim = claim_one(store, "w", if way == 3 { GONE } else { LEASE }).await.unwrap();
         assert_eq!(store.cancel(id).await.unwrap(), Cancel::Asked);
         match way {
-            0 => assert!(store.release(&claim, GONE).await.unwrap()),
+            0 => assert!(store.release(&claim, GONE, "not now").await.unwrap()),
             1 => assert!(store.retry(&claim, failure(), GONE).await.unwrap()),
             2 => assert_eq!(store.crashed(&claim).await.unwrap().ended, [id]),
             _ => {
@@ -75,7 +75,7 @@ async fn a_retry_is_counted_apart_and_leaves_its_attempt(store: &Store) {
     assert!(store.retry(&claim, failure(), GONE).await.unwrap(), "told again when the answer was lost");
     let claim = claim_one(store, "v", LEASE).await.unwrap();
     assert_eq!((claim.id, claim.attempt, claim.tries), (id, 2, 1));
-    assert!(store.release(&claim, GONE).await.unwrap());
+    assert!(store.release(&claim, GONE, "not now").await.unwrap());
     let claim = claim_one(store, "v", LEASE).await.unwrap();
     assert_eq!((claim.attempt, claim.tries), (3, 1), "a release uses up no retry");
     assert!(store.retry(&claim, failure(), Duration::from_secs(3600)).await.unwrap());
@@ -90,6 +90,7 @@ async fn a_retry_is_counted_apart_and_leaves_its_attempt(store: &Store) {
     assert_eq!((first.reason, first.exit_code), (Some(Reason::ExitCode), Some(3)));
     assert_eq!((&first.error, &first.stdout, &first.stderr), (&failure.error, &failure.stdout, &failure.stderr));
     assert!(first.started_ms.unwrap() <= first.ended_ms && attempts[1].reason.is_none());
+    assert_eq!(attempts[1].error.as_deref(), Some("not now"), "why it was given back");
 }
 
 async fn a_job_that_must_not_run_twice_does_not(store: &Store) {
@@ -109,7 +110,7 @@ async fn a_job_waits_no_longer_than_it_may(store: &Store) {
     let ran = store.submit(NewJob { queue_timeout: soon, ..job("ran", 10) }).await.unwrap();
     let claim = claim_one(store, "w", LEASE).await.unwrap();
     assert_eq!(claim.id, ran);
-    assert!(store.release(&claim, GONE).await.unwrap());
+    assert!(store.release(&claim, GONE, "not now").await.unwrap());
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(store.sweep().await.unwrap().overdue, [late], "what was started once waits for ever");
     let read = store.job(late).await.unwrap().unwrap();

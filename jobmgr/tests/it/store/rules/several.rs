@@ -64,7 +64,7 @@ async fn the_cautious_leave_jobs_with_a_last_chance(store: &Store) {
     assert_eq!(other.iter().map(|claim| claim.id).collect::<Vec<_>>(), [once]);
     // One that is not run again anyhow has its last chance from the start, and is like any other.
     assert!(store.limit_crashes(&other[0], 1).await.unwrap());
-    assert!(store.release(&other[0], Duration::ZERO).await.unwrap());
+    assert!(store.release(&other[0], Duration::ZERO, "not now").await.unwrap());
     let all_but = within("w", Scope { except: names(&["z"]), cautious: true, ..Scope::default() });
     assert_eq!(store.claim(&all_but, 9).await.unwrap()[0].id, once);
     let any = within("w", Scope { cautious: true, ..Scope::default() });

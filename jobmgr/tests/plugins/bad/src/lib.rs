@@ -1,11 +1,11 @@
 //! An executor that does everything that executors must not do, one thing for each `Mode`.
-#![cfg(unix)]
 #![allow(unsafe_code, missing_docs)]
 
-use std::fs::File;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod platform;
+
 use std::io::Write;
-use std::os::fd::FromRawFd;
-use std::process::Command;
 use std::time::Duration;
 
 use jobmgr_plugin_api::{Context, Error, Executor, Job, NoConfig, Outcome, Result, export_executor};
@@ -22,11 +22,6 @@ struct Options {
     /// In bytes.
     #[serde(default)]
     size: usize,
-}
-
-unsafe extern "C" {
-    fn close(fd: i32) -> i32;
-    fn _exit(status: i32) -> !;
 }
 
 /// Whose Drop panics.
@@ -48,11 +43,17 @@ impl Executor for Bad {
     }
 
     fn validate(&self, options: &Options) -> Result<()> {
-        if options.mode == "invalid" { Err(Error::invalid("Mode: 'invalid' is not valid")) } else { Ok(()) }
+        match options.mode.as_str() {
+            "invalid" => Err(Error::invalid("Mode: 'invalid' is not valid")),
+            "validate_crashes" => std::process::abort(),
+            "validate_hangs" => loop {
+                std::thread::park();
+            },
+            _ => Ok(()),
+        }
     }
 
     fn run(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Outcome> {
-        let sh = |script: &str| Command::new("/bin/sh").args(["-c", script]).spawn();
         match job.options.mode.as_str() {
             "ok" => ctx.stdout("hello\n")?,
             "env" => std::env::vars().try_for_each(|(name, value)| ctx.stdout(format!("{name}={value}\n")))?,
@@ -66,10 +67,6 @@ impl Executor for Bad {
             }
             "abort" => std::process::abort(),
             "exit0" => std::process::exit(0),
-            "_exit0" => {
-                // SAFETY: it returns to nobody.
-                unsafe { _exit(0) }
-            }
             "stackoverflow" => drop(deeper(job.options.size)),
             "loop" => {
                 ctx.stdout("loops\n")?;
@@ -77,39 +74,11 @@ impl Executor for Bad {
                     std::hint::spin_loop();
                 }
             }
-            "sigterm_proof" => {
-                sh("trap '' TERM; sleep 600 & sleep 600")?;
-                ctx.stdout("sleeps\n")?;
-                std::thread::sleep(Duration::from_secs(600));
-            }
-            "sigstop" => {
-                let me = rustix::process::getpid();
-                ctx.stdout("stops\n")?;
-                let _ = rustix::process::kill_process(me, rustix::process::Signal::STOP);
-                // This thread is not always the one that is stopped first.
-                std::thread::sleep(Duration::from_secs(600));
-            }
             "garbage" => {
                 let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
                 std::io::stdout().write_all(&noise)?;
                 std::io::stderr().write_all(&noise)?;
             }
-            "garbage_all_fds" => {
-                for fd in 1..1024 {
-                    // SAFETY: as above.
-                    let mut file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-                    let _ = file.write_all(&[0xa5; 4096]);
-                }
-                std::thread::sleep(Duration::from_secs(600));
-            }
-            "closefds" => {
-                for fd in 0..1024 {
-                    // SAFETY: as above.
-                    unsafe { close(fd) };
-                }
-                std::thread::sleep(Duration::from_secs(600));
-            }
-            "orphan" => drop(sh("(setsid sh -c 'sleep 600; true' &) &")?.wait()?),
             "bg_panic" => drop(std::thread::spawn(|| panic!("in the background")).join()),
             "crash_after" => {
                 std::thread::spawn(|| {
@@ -128,7 +97,6 @@ impl Executor for Bad {
             }
             "sleep" => ctx.sleep(Duration::from_secs(600))?,
             "print" => print!("printed, without an end of the line"),
-            "command" => return ctx.run_command(Command::new("/bin/sh").args(["-c", &job.command.join(" ")])),
             "checkpoint" => ctx.checkpoint(vec![7; job.options.size])?,
             "request" => drop(ctx.request("no.such.method", &jobmgr_plugin_api::serde_json::json!({}))?),
             "put" => {
@@ -137,7 +105,10 @@ impl Executor for Bad {
                 let put = jobmgr_plugin_api::serde_json::json!({"name": "sub/made.txt", "path": path});
                 ctx.request("artifact.put", &put)?;
             }
-            other => return Err(Error::invalid(format!("Mode: '{other}' is not known"))),
+            other => {
+                let unknown = || Error::invalid(format!("Mode: '{other}' is not known"));
+                return platform::run(other, job, ctx).ok_or_else(unknown)?;
+            }
         }
         Ok(Outcome::exited(0))
     }

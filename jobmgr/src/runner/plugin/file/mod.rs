@@ -5,6 +5,13 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(windows), path = "unix.rs")]
+mod platform;
+
+/// What there is to do about others' rights.
+const REMEDY: &str = "chmod or chown it";
+
 /// A library's file, as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -26,19 +33,8 @@ pub struct Looks {
 
 impl Looks {
     fn of(metadata: &Metadata) -> Self {
-        Self { size: metadata.len(), modified: metadata.modified().ok(), identity: identity(metadata) }
+        Self { size: metadata.len(), modified: metadata.modified().ok(), identity: platform::identity(metadata) }
     }
-}
-
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn identity(_metadata: &Metadata) -> (u64, u64) {
-    (0, 0)
 }
 
 /// The names that a library may have on this platform: as given, and as its tools call it.
@@ -69,36 +65,14 @@ pub(super) fn look(given: &Path) -> Result<(PathBuf, Looks), String> {
     if !metadata.is_file() {
         return Err(format!("{shown}: is not a file"));
     }
-    for part in [Some(path.as_path()), path.parent()].into_iter().flatten() {
-        if let Some(who) = writable_by(&part.metadata().map_err(failed)?) {
+    // Who may write to a folder above it may put another folder there, under the same name.
+    for part in path.ancestors() {
+        if let Some(who) = platform::writable_by(&part.metadata().map_err(failed)?) {
             let part = part.display();
-            return Err(format!("{shown}: {who} may write to {part}, and so decide what runs here; chmod it"));
+            return Err(format!("{shown}: {who} may write to {part}, and so decide what runs here; {REMEDY}"));
         }
     }
     Ok((path, Looks::of(&metadata)))
-}
-
-/// Who else may change it.
-#[cfg(unix)]
-fn writable_by(metadata: &Metadata) -> Option<&'static str> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let mode = metadata.permissions().mode();
-    // In a folder with the sticky bit nobody can replace another one's file.
-    let sticky = metadata.is_dir() && mode & 0o1000 != 0;
-    let owner = metadata.uid();
-    if mode & 0o002 != 0 && !sticky {
-        Some("everybody")
-    } else if owner != 0 && owner != rustix::process::geteuid().as_raw() && !sticky {
-        Some("another user")
-    } else {
-        None
-    }
-}
-
-/// Rights are in lists there, which the folder of a program is expected to keep.
-#[cfg(not(unix))]
-fn writable_by(_metadata: &Metadata) -> Option<&'static str> {
-    None
 }
 
 /// The file that the configuration names, read once.
@@ -139,21 +113,5 @@ mod tests {
         }
         let missing = find(&folder.path().join("bar")).unwrap_err();
         assert!(missing.starts_with("bar: ") && missing.contains("os error 2"), "{missing}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_library_that_others_may_change_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("libfoo.so");
-        std::fs::write(&file, "x").unwrap();
-        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        chmod(&file, 0o666);
-        assert!(find(&file).unwrap_err().contains("everybody may write to"));
-        chmod(&file, 0o644);
-        assert!(find(&file).is_ok());
-        chmod(folder.path(), 0o777);
-        assert!(find(&file).unwrap_err().contains("everybody may write to"));
     }
 }

@@ -1,0 +1,116 @@
+"""What a caller does, with a client that openapi-python-client has made of the document.
+
+Arguments: the server's address and, where it asks for one, a token.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from jobmgr_client import AuthenticatedClient, Client
+from jobmgr_client.api.artifacts import get_artifact, list_artifacts, zip_artifacts
+from jobmgr_client.api.jobs import cancel_job, delete_job, get_job, get_logs, list_jobs, retry_job, submit_batch, submit_job
+from jobmgr_client.models import ArtifactList, BatchAccepted, CancelAccepted, Code, Job, JobList, Problem, Status, SubmitBatch, SubmitJob
+from jobmgr_client.models.submit_job_labels import SubmitJobLabels
+from jobmgr_client.models.submit_job_parameters import SubmitJobParameters
+from jobmgr_client.types import File
+
+T = TypeVar("T")
+
+
+def connect(url: str, token: str | None) -> Client | AuthenticatedClient:
+    if token:
+        return AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
+    return Client(base_url=url, raise_on_unexpected_status=True)
+
+
+def is_a(kind: type[T], answer: object) -> T:
+    """The answer, which must be of this type."""
+    assert isinstance(answer, kind), answer
+    return answer
+
+
+def submission(name: str, **parameters: object) -> SubmitJob:
+    return SubmitJob(name=name, parameters=SubmitJobParameters.from_dict(parameters))
+
+
+def submit_and_wait(client: Client | AuthenticatedClient) -> None:
+    body = submission("hello", message="good morning", style="loud")
+    body.labels = SubmitJobLabels.from_dict({"team": "art"})
+    body.run_after = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    first = is_a(Job, submit_job.sync(client=client, body=body, wait="30s", idempotency_key="python"))
+    assert first.status is Status.COMPLETED and first.result == "GOOD MORNING!!!\n", first
+    assert first.created > datetime(2026, 1, 2, tzinfo=UTC) and first.labels["team"] == "art", first
+    again = submit_job.sync_detailed(client=client, body=body, idempotency_key="python")
+    assert again.status_code == 200 and is_a(Job, again.parsed).id == first.id, again
+    retried = retry_job.sync_detailed(first.id, client=client)
+    assert retried.status_code == 201 and is_a(Job, retried.parsed).retry_of == first.id, retried
+
+
+def logs(client: Client | AuthenticatedClient) -> None:
+    job = is_a(Job, submit_job.sync(client=client, body=submission("countdown", seconds=1)))
+    text = is_a(File, get_logs.sync(job.id, client=client, follow=True))
+    assert text.payload.read() == b"1\nliftoff\n"
+    ended = is_a(Job, get_job.sync(job.id, client=client, wait="30s"))
+    assert ended.status is Status.COMPLETED and ended.progress, ended
+    assert ended.progress.percent == 100, ended
+
+
+def artifacts(client: Client | AuthenticatedClient) -> None:
+    job = is_a(Job, submit_job.sync(client=client, body=submission("image-generator", message="hi"), wait="30s"))
+    [artifact] = is_a(ArtifactList, list_artifacts.sync(job.id, client=client)).items
+    assert artifact.mime == "image/png", artifact
+    picture = is_a(File, get_artifact.sync(artifact.id, client=client)).payload.read()
+    assert picture.startswith(b"\x89PNG") and len(picture) == artifact.size, artifact
+    zipped = is_a(File, zip_artifacts.sync(job.id, client=client)).payload.read()
+    assert picture in zipped
+    assert delete_job.sync_detailed(job.id, client=client).status_code == 204
+    assert is_a(Problem, get_artifact.sync(artifact.id, client=client)).code is Code.NOT_FOUND
+
+
+def cancel(client: Client | AuthenticatedClient) -> None:
+    job = is_a(Job, submit_job.sync(client=client, body=submission("countdown", seconds=600)))
+    is_a(CancelAccepted, cancel_job.sync(job.id, client=client))
+    ended = is_a(Job, get_job.sync(job.id, client=client, wait="30s"))
+    assert ended.status is Status.CANCELED and ended.reason == "canceled", ended
+    refused = is_a(Problem, cancel_job.sync(job.id, client=client))
+    assert refused.code is Code.CONFLICT and refused.job_status is Status.CANCELED, refused
+
+
+def pages(client: Client | AuthenticatedClient) -> None:
+    name = f"python-{os.getpid()}"
+    body = submission("sysinfo")
+    body.labels = SubmitJobLabels.from_dict({"pages": name})
+    batch = is_a(BatchAccepted, submit_batch.sync(client=client, body=SubmitBatch(jobs=[body] * 5)))
+    seen: list[int] = []
+    page = is_a(JobList, list_jobs.sync(client=client, label=f"pages:{name}", limit=2))
+    while True:
+        seen += [job.id for job in page.items]
+        if page.next_ is None:
+            break
+        page = is_a(JobList, list_jobs.sync(client=client, label=f"pages:{name}", limit=2, cursor=page.next_))
+    assert seen == list(reversed(batch.ids)), seen
+
+
+def problems(client: Client | AuthenticatedClient) -> None:
+    unknown = is_a(Problem, submit_job.sync(client=client, body=submission("nope")))
+    assert unknown.code is Code.UNKNOWN_JOB and unknown.status == 404, unknown
+    body = submission("hello", style="quiet", mesage="x")
+    body.priority = 101
+    wrong = is_a(Problem, submit_job.sync(client=client, body=body))
+    fields = {error.field for error in wrong.errors or []}
+    assert wrong.code is Code.INVALID_PARAMETERS, wrong
+    assert fields == {"priority", "parameters.style", "parameters.mesage"}, wrong
+
+
+def main() -> None:
+    url, token = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    with connect(url, token) as client:
+        for step in (submit_and_wait, logs, artifacts, cancel, pages, problems):
+            step(client)
+            print(step.__name__, "ok")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+//! What any caller does.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+
+use super::types::{Code, Job, Problem, Status, SubmitBatch, SubmitJob};
+use super::{ByteStream, Client, Error};
+
+/// All of it.
+pub async fn all(client: &Client) {
+    submit_and_wait(client).await;
+    logs(client).await;
+    artifacts(client).await;
+    cancel(client).await;
+    pages(client).await;
+    problems(client).await;
+}
+
+fn submission(name: &str, parameters: Value) -> SubmitJob {
+    let parameters: HashMap<String, Value> = serde_json::from_value(parameters).unwrap();
+    SubmitJob::builder().name(name).parameters(parameters).try_into().unwrap()
+}
+
+async fn submit(client: &Client, name: &str, parameters: Value) -> Job {
+    client.submit_job().body(submission(name, parameters)).send().await.unwrap().into_inner()
+}
+
+async fn ended(client: &Client, id: i64) -> Job {
+    client.get_job().id(id).wait("30s").send().await.unwrap().into_inner()
+}
+
+async fn bytes(stream: ByteStream) -> Vec<u8> {
+    stream.into_inner().map_ok(|piece| piece.to_vec()).try_concat().await.unwrap()
+}
+
+/// The generator knows JSON by one name only, and leaves a problem to be read.
+pub async fn problem<T: std::fmt::Debug>(answer: Result<T, Error<ByteStream>>) -> Problem {
+    match answer {
+        Err(Error::ErrorResponse(answer)) => serde_json::from_slice(&bytes(answer.into_inner()).await).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn submit_and_wait(client: &Client) {
+    let mut body = submission("hello", json!({ "message": "good morning", "style": "loud" }));
+    body.labels.insert("team".into(), "art".into());
+    body.run_after = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    let key = format!("rust {} {}", module_path!(), std::process::id());
+    let once = || client.submit_job().wait("30s").idempotency_key(&*key).body(body.clone());
+    let first = once().send().await.unwrap();
+    assert_eq!((first.status().as_u16(), first.status), (201, Status::Completed));
+    assert_eq!(first.result.as_deref(), Some("GOOD MORNING!!!\n"));
+    assert!(first.created > body.run_after.unwrap());
+    let again = once().send().await.unwrap();
+    assert_eq!((again.status().as_u16(), again.id), (200, first.id));
+    let retried = client.retry_job().id(first.id).send().await.unwrap();
+    assert_eq!(retried.retry_of, Some(first.id));
+    println!("submit and wait ok");
+}
+
+async fn logs(client: &Client) {
+    let id = submit(client, "countdown", json!({ "seconds": 1 })).await.id;
+    let stream = client.get_logs().id(id).follow(true).send().await.unwrap().into_inner();
+    assert_eq!(bytes(stream).await, b"1\nliftoff\n");
+    assert_eq!(ended(client, id).await.progress.unwrap().percent, 100.0);
+    println!("logs ok");
+}
+
+async fn artifacts(client: &Client) {
+    let id = submit(client, "image-generator", json!({ "message": "hi" })).await.id;
+    assert_eq!(ended(client, id).await.status, Status::Completed);
+    let list = client.list_artifacts().id(id).send().await.unwrap();
+    let artifact = &list.items[0];
+    assert_eq!(artifact.mime, "image/png");
+    let picture = bytes(client.get_artifact().id(artifact.id).send().await.unwrap().into_inner()).await;
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() as u64 == artifact.size);
+    let zip = bytes(client.zip_artifacts().id(id).send().await.unwrap().into_inner()).await;
+    assert!(zip.starts_with(b"PK") && zip.len() > picture.len());
+    assert_eq!(client.delete_job().id(id).send().await.unwrap().status().as_u16(), 204);
+    assert_eq!(problem(client.get_artifact().id(artifact.id).send().await).await.code, Code::NotFound);
+    println!("artifacts ok");
+}
+
+async fn cancel(client: &Client) {
+    let id = submit(client, "countdown", json!({ "seconds": 600 })).await.id;
+    client.cancel_job().id(id).send().await.unwrap();
+    let job = ended(client, id).await;
+    assert_eq!((job.status, job.reason.as_deref()), (Status::Canceled, Some("canceled")));
+    let refused = problem(client.cancel_job().id(id).send().await).await;
+    assert_eq!((refused.code, refused.job_status), (Code::Conflict, Some(Status::Canceled)));
+    println!("cancel ok");
+}
+
+async fn pages(client: &Client) {
+    let name = format!("rust-{}-{}", module_path!().replace("::", "-"), std::process::id());
+    let mut job = submission("sysinfo", json!({}));
+    job.labels.insert("pages".into(), name.clone());
+    let batch = SubmitBatch::builder().jobs(vec![job; 5]);
+    let ids = client.submit_batch().body(batch).send().await.unwrap().into_inner().ids;
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let list = client.list_jobs().label(format!("pages:{name}")).limit(std::num::NonZeroU32::new(2).unwrap());
+        let list = if let Some(cursor) = cursor { list.cursor(cursor) } else { list };
+        let page = list.send().await.unwrap().into_inner();
+        seen.extend(page.items.iter().map(|job| job.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    seen.reverse();
+    assert_eq!(seen, ids);
+    println!("pages ok");
+}
+
+async fn problems(client: &Client) {
+    let unknown = problem(client.submit_job().body(submission("nope", json!({}))).send().await).await;
+    assert_eq!((unknown.code, unknown.status), (Code::UnknownJob, 404));
+    let body = submission("hello", json!({ "style": "quiet", "mesage": "x" }));
+    let wrong = problem(client.submit_job().body(body).wait("soon").send().await).await;
+    let mut fields: Vec<&str> = wrong.errors.iter().map(|error| error.field.as_str()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["parameters.mesage", "parameters.style", "wait"]);
+    println!("problems ok");
+}

@@ -1,0 +1,113 @@
+// What a caller does, with the types that openapi-typescript has made of the document and openapi-fetch.
+// Arguments: the server's address and, where it asks for one, a token.
+
+import assert from "node:assert/strict";
+import createClient from "openapi-fetch";
+import type { components, paths } from "./document.js";
+
+type Problem = components["schemas"]["Problem"];
+type SubmitJob = components["schemas"]["SubmitJob"];
+
+const [url, token] = process.argv.slice(2);
+const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+const client = createClient<paths>({ baseUrl: url, headers });
+
+/** What a call was answered with; a problem is thrown. */
+function given<T>(answer: { data?: T; error?: Problem }): T {
+  if (answer.data === undefined) throw new Error(JSON.stringify(answer.error));
+  return answer.data;
+}
+
+async function submit(body: SubmitJob, wait?: string) {
+  return given(await client.POST("/v1/jobs", { body, params: { query: { wait } } }));
+}
+
+async function ended(id: number) {
+  return given(await client.GET("/v1/jobs/{id}", { params: { path: { id }, query: { wait: "30s" } } }));
+}
+
+async function submitAndWait() {
+  const body: SubmitJob = {
+    name: "hello",
+    parameters: { message: "good morning", style: "loud" },
+    labels: { team: "art" },
+    runAfter: new Date(Date.UTC(2026, 0, 2)).toISOString(),
+  };
+  const params = { query: { wait: "30s" }, header: { "Idempotency-Key": "typescript" } };
+  const job = given(await client.POST("/v1/jobs", { body, params }));
+  assert.equal(job.status, "completed");
+  assert.equal(job.result, "GOOD MORNING!!!\n");
+  assert.ok(new Date(job.created) > new Date(2026, 0, 2));
+  const again = await client.POST("/v1/jobs", { body, params });
+  assert.equal(again.response.status, 200);
+  assert.equal(given(again).id, job.id);
+  const retried = given(await client.POST("/v1/jobs/{id}/retry", { params: { path: { id: job.id } } }));
+  assert.equal(retried.retryOf, job.id);
+}
+
+async function logs() {
+  const { id } = await submit({ name: "countdown", parameters: { seconds: 1 } });
+  const params = { path: { id }, query: { follow: true } };
+  const stream = given(await client.GET("/v1/jobs/{id}/logs", { params, parseAs: "stream" }));
+  assert.ok(stream);
+  let text = "";
+  for await (const piece of stream) text += Buffer.from(piece).toString();
+  assert.equal(text, "1\nliftoff\n");
+  assert.equal((await ended(id)).progress?.percent, 100);
+}
+
+async function artifacts() {
+  const { id } = await submit({ name: "image-generator", parameters: { message: "hi" } }, "30s");
+  const list = given(await client.GET("/v1/jobs/{id}/artifacts", { params: { path: { id } } }));
+  const artifact = list.items[0];
+  assert.equal(artifact?.mime, "image/png");
+  const path = { id: artifact.id };
+  const params = { path };
+  const picture = given(await client.GET("/v1/artifacts/{id}/content", { params, parseAs: "arrayBuffer" }));
+  assert.equal(picture.byteLength, artifact.size);
+  assert.equal(Buffer.from(picture).toString("latin1", 1, 4), "PNG");
+  const zip = await client.GET("/v1/jobs/{id}/artifacts.zip", { params: { path: { id } }, parseAs: "blob" });
+  assert.ok(given(zip).size > artifact.size);
+  const removed = await client.DELETE("/v1/jobs/{id}", { params: { path: { id } } });
+  assert.equal(removed.response.status, 204);
+  const gone = await client.GET("/v1/artifacts/{id}/content", { params, parseAs: "stream" });
+  assert.equal(gone.error?.code, "not_found");
+}
+
+async function cancel() {
+  const { id } = await submit({ name: "countdown", parameters: { seconds: 600 } });
+  given(await client.POST("/v1/jobs/{id}/cancel", { params: { path: { id } } }));
+  const job = await ended(id);
+  assert.deepEqual([job.status, job.reason], ["canceled", "canceled"]);
+  const refused = await client.POST("/v1/jobs/{id}/cancel", { params: { path: { id } } });
+  assert.deepEqual([refused.error?.code, refused.error?.jobStatus], ["conflict", "canceled"]);
+}
+
+async function pages() {
+  const labels = { pages: `typescript-${process.pid}` };
+  const jobs = Array.from({ length: 5 }, () => ({ name: "sysinfo", labels }));
+  const batch = given(await client.POST("/v1/jobs/batch", { body: { jobs } }));
+  const seen: number[] = [];
+  let cursor: string | undefined;
+  do {
+    const query = { label: `pages:${labels.pages}`, limit: 2, cursor };
+    const page = given(await client.GET("/v1/jobs", { params: { query } }));
+    seen.push(...page.items.map((job) => job.id));
+    cursor = page.next ?? undefined;
+  } while (cursor);
+  assert.deepEqual(seen, [...batch.ids].reverse());
+}
+
+async function problems() {
+  const unknown = await client.POST("/v1/jobs", { body: { name: "nope" } });
+  assert.deepEqual([unknown.error?.code, unknown.response.status], ["unknown_job", 404]);
+  const body = { name: "hello", priority: 101, parameters: { style: "quiet", mesage: "x" } };
+  const wrong = await client.POST("/v1/jobs", { body });
+  const fields = wrong.error?.errors?.map((error) => error.field).sort();
+  assert.deepEqual(fields, ["parameters.mesage", "parameters.style", "priority"]);
+}
+
+for (const step of [submitAndWait, logs, artifacts, cancel, pages, problems]) {
+  await step();
+  console.log(step.name, "ok");
+}
