@@ -35,25 +35,25 @@ fn no_event_is_missing_and_none_comes_twice(database: Database) {
     let _workers = [home.worker_by(elsewhere(&home, 1)), home.worker_by(elsewhere(&home, 2))];
     let mut servers = [api(&home), api(&home)];
     let proxy = Proxy::to(servers.each_ref().map(|server| server.address));
-    let (quick, talking) = if long() { (1000, 60) } else { (100, 12) };
+    let mut plan = Vec::new();
+    for number in 0..if long() { 1000 } else { 100 } {
+        plan.push("quick");
+        plan.extend((number % 8 == 0).then_some("talk"));
+        plan.extend((number % 12 == 0).then_some("flaky"));
+    }
     let ids: Vec<(&str, JobId)> = thread::scope(|scope| {
-        let all = [0, 1].map(|_| scope.spawn(|| follow_all(&proxy, quick + talking + 8)));
+        let all = [0, 1].map(|_| scope.spawn(|| follow_all(&proxy, plan.len())));
         let mut ids = Vec::new();
         let mut own = Vec::new();
-        for number in 0..quick {
-            ids.push(("quick", servers[0].start("quick", json!({}))));
-            let every = quick / talking;
-            if number % every == 0 {
-                let id = servers[1].start("talk", json!({}));
-                ids.push(("talk", id));
+        for (number, name) in plan.iter().enumerate() {
+            let id = servers[number % 2].start(name, json!({}));
+            ids.push((*name, id));
+            if *name == "talk" {
                 let proxy = &proxy;
                 own.push((id, scope.spawn(move || follow_one(proxy, id))));
             }
-            if number % (quick / 8) == 0 {
-                ids.push(("flaky", servers[1].start("flaky", json!({}))));
-            }
             // One of the servers dies, and comes again.
-            if number == quick / 2 {
+            if number == plan.len() / 2 {
                 servers[0].kill();
                 servers[0] = api(&home);
                 *proxy.servers.lock().unwrap() = servers.each_ref().map(|server| server.address);

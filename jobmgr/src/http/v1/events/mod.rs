@@ -76,7 +76,7 @@ impl Events {
         last: Header<EventPlace>,
         caller: Caller,
     ) -> Result<Answer, Failed<OfEvents>> {
-        let subscriber = self.subscriber(name, status, |errors| last.or_note(errors), caller)?;
+        let subscriber = self.subscriber(name, status, |errors| last.or_note(errors), caller).await?;
         Ok(Answer::Events(sse::send(subscriber)))
     }
 
@@ -103,15 +103,11 @@ impl Events {
             Err(_) => errors.push(FieldError { field: "Upgrade".into(), message: "call this as a WebSocket".into() }),
         }
         let after = after.or_note(&mut errors);
-        let subscriber = self.subscriber(
-            name,
-            status,
-            |all| {
-                all.append(&mut errors);
-                after
-            },
-            caller,
-        )?;
+        let noted = |all: &mut Vec<FieldError>| {
+            all.append(&mut errors);
+            after
+        };
+        let subscriber = self.subscriber(name, status, noted, caller).await?;
         match upgrade {
             Some(socket) => Ok(ws::begin(socket, subscriber, place)),
             None => Err(Problem::invalid(Vec::new()).into()),
@@ -120,7 +116,7 @@ impl Events {
 }
 
 impl Events {
-    fn subscriber(
+    async fn subscriber(
         &self,
         name: Optional<String>,
         status: Optional<Status>,
@@ -133,7 +129,8 @@ impl Events {
         if !errors.is_empty() {
             return Err(Problem::invalid(errors));
         }
-        Ok(Subscriber::new(&self.api.store, filter, after, self.closing.clone()))
+        let subscriber = Subscriber::new(&self.api.store, filter, after, self.closing.clone()).await;
+        subscriber.map_err(|error| Problem::failed(&error))
     }
 }
 

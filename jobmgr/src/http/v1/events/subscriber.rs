@@ -41,8 +41,7 @@ pub struct Subscriber {
     filter: Filter,
     closing: CancellationToken,
     following: Following,
-    /// `None`: it begins with what comes now.
-    position: Option<Position>,
+    position: Position,
     /// It has told a part of what there is to tell of this event.
     within: Option<(i64, usize)>,
     doing: Doing,
@@ -63,12 +62,23 @@ enum Doing {
 
 impl Subscriber {
     /// Whoever goes on after a place, or begins now.
-    pub fn new(store: &Store, filter: Filter, after: Option<Place>, closing: CancellationToken) -> Self {
-        let (position, within) = after.map_or((None, None), |place| (Some(place.position), place.within));
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn new(
+        store: &Store,
+        filter: Filter,
+        after: Option<Place>,
+        closing: CancellationToken,
+    ) -> Result<Self, StoreError> {
         // It follows before it looks, so that nothing comes between the two.
         let following = store.follow();
+        let (position, within, doing) = match after {
+            Some(Place { position, within }) => (position, within, Doing::Begin),
+            None => (store.newest_event().await?, None, Doing::Look),
+        };
         let store = store.clone();
-        Self { store, filter, closing, following, position, within, doing: Doing::Begin, tries: 0, said: Instant::now() }
+        Ok(Self { store, filter, closing, following, position, within, doing, tries: 0, said: Instant::now() })
     }
 
     async fn turn(&mut self) -> Result<Vec<Message>, StoreError> {
@@ -81,28 +91,23 @@ impl Subscriber {
 
     async fn begin(&mut self) -> Result<Vec<Message>, StoreError> {
         let mut messages = Vec::new();
-        match &self.position {
-            None => self.position = Some(self.store.newest_event().await?),
-            Some(position) => {
-                if let Some(next) = self.store.after_lost_events(position).await? {
-                    messages.push(Message::lost().at(&next));
-                    (self.position, self.within) = (Some(next), None);
-                }
-            }
+        if let Some(next) = self.store.after_lost_events(&self.position).await? {
+            messages.push(Message::lost().at(&next));
+            (self.position, self.within) = (next, None);
         }
         self.doing = Doing::Look;
         Ok(messages)
     }
 
     async fn look(&mut self) -> Result<Vec<Message>, StoreError> {
-        let mut position = self.position.clone().unwrap_or_default();
+        let mut position = self.position.clone();
         let (told, next, more) = self.store.told(position.clone()).await?;
         let mut messages = Vec::new();
         for (told, after) in told {
             self.say(&told, &position, &after, &mut messages);
             position = after;
         }
-        self.position = Some(next);
+        self.position = next;
         self.doing = if more { Doing::Look } else { Doing::Follow };
         Ok(messages)
     }
@@ -127,7 +132,7 @@ impl Subscriber {
     }
 
     fn take(&mut self, events: &[Told], messages: &mut Vec<Message>) {
-        let mut position = self.position.take().unwrap_or_default();
+        let mut position = std::mem::take(&mut self.position);
         for told in events {
             let before = position.clone();
             match position.step_to(told.event.id, told.event.at_ms, told.event.read) {
@@ -139,7 +144,7 @@ impl Subscriber {
                 }
             }
         }
-        self.position = Some(position);
+        self.position = position;
     }
 
     /// All that there is to say of an event, but for what was said before.
