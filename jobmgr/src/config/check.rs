@@ -152,6 +152,7 @@ fn retention(retention: &Retention) -> Result<(), Wrong> {
         let text = "'MaxArtifactBytes': must be more than 0, and is 0; leave it out for no limit";
         return Err(("Retention.MaxArtifactBytes", text.to_owned()));
     }
+    lasting("Retention.Events", retention.events, 600 * second..=366 * day)?;
     lasting("Retention.Every", retention.every, second..=7 * day)?;
     if retention.grace < second {
         let grace = GoDuration::from(retention.grace);

@@ -309,6 +309,10 @@ pub struct Retention {
     #[serde(with = "values::optional_size")]
     #[schemars(with = "Option<Size>")]
     pub max_artifact_bytes: Option<u64>,
+    /// How long it is known when a job came to which status; who reads events may be away for so long.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub events: Duration,
     /// How often old things are looked for.
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
@@ -332,6 +336,7 @@ impl Default for Retention {
             keep_artifacts: None,
             keep_audit: Some(90 * 24 * hour),
             max_artifact_bytes: None,
+            events: 24 * hour,
             every: hour,
             grace: hour,
             unused_inputs: 24 * hour,

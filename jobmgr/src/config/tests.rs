@@ -68,6 +68,7 @@ fn every_section_is_read() {
         KeepArtifacts = "1d12h"
         KeepAudit = "1d"
         MaxArtifactBytes = "1KiB"
+        Events = "36h"
         Every = "5m"
         [Limits]
         MaxQueued = 5
@@ -93,6 +94,7 @@ fn every_section_is_read() {
         keep_artifacts: Some(36 * hour),
         keep_audit: Some(day),
         max_artifact_bytes: Some(1024),
+        events: 36 * hour,
         every: hour / 12,
         grace: hour,
         unused_inputs: day,

@@ -17,8 +17,8 @@ use super::metrics::Metrics;
 use super::refusal::Refusal;
 use super::scopes::{self, Need};
 use super::v1::{
-    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Executors, Inputs, Jobs, Jobspecs, Logs, Me, Run,
-    Stats, Tokens, Upload, Webhook, Webhooks, Workers, Zip,
+    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Events, Executors, Inputs, JobEvents, Jobs, Jobspecs,
+    Logs, Me, Run, Stats, Tokens, Upload, Webhook, Webhooks, Workers, Zip,
 };
 use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 
@@ -27,6 +27,7 @@ pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
     (Inputs, Upload),
+    (JobEvents, Events),
     (Webhooks, Webhook, Deliveries),
     (Jobspecs, Workers, Executors, Stats, Metrics, Me, Tokens),
 );
@@ -56,7 +57,8 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
-    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing: closing.clone() });
+    let events = (JobEvents { api: api.clone(), closing: closing.clone() }, Events { api: api.clone(), closing });
     let webhooks = (Webhooks { api: api.clone() }, Webhook { api: api.clone() }, Deliveries { api: api.clone() });
     let server = (
         Jobspecs { api: api.clone() },
@@ -67,7 +69,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Me { api: api.clone() },
         Tokens { api },
     );
-    let described: Described = (classic, jobs, files, webhooks, server);
+    let described: Described = (classic, jobs, files, events, webhooks, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| {
         let resource = Resource::new(&path, methods, guard.clone());

@@ -13,8 +13,10 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::http::StatusCode;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
+use poem::{FromRequest, Request, RequestBody};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,7 +54,7 @@ pub async fn run(listener: TcpListener, ways: Ways, limit: usize, shutdown: Canc
     while let Some(place) = stop.unless_stopped(places.clone().acquire_owned()).await {
         let Ok(place) = place else { break };
         let Some((stream, remote)) = stop.unless_stopped(accept(&listener)).await else { break };
-        let connection = Connection { stream, local, remote, ways: ways.clone(), _place: place };
+        let connection = Connection { stream, local, remote, ways: ways.clone(), place: Place(Some(Arc::new(place))) };
         connections.spawn(connection.serve(stop.clone()));
     }
 
@@ -103,16 +105,27 @@ struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
     ways: Ways,
-    _place: OwnedSemaphorePermit,
+    place: Place,
+}
+
+/// A place among the connections that are served at once; who goes on with a connection in another protocol keeps it.
+#[derive(Clone, Default)]
+pub struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Option<Arc<OwnedSemaphorePermit>>);
+
+impl<'a> FromRequest<'a> for Place {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(request.extensions().get().cloned().unwrap_or_default())
+    }
 }
 
 impl Connection {
     async fn serve(self, stop: Stop) {
-        let Connection { stream, local, remote, ways, _place } = self;
+        let Connection { stream, local, remote, ways, place } = self;
         let _open = metrics::connection();
         // Small answers should leave at once; a refusal only costs time.
         let _ = stream.set_nodelay(true);
-        let peers = Peers { local, remote, scheme: if ways.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP } };
+        let scheme = if ways.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let peers = Peers { local, remote, scheme, place };
         let Some(tls) = ways.tls else { return peers.talk(stream, ways.front, stop).await };
         // As long as a head, which can't begin before.
         let handshake = tokio::time::timeout(LIMITS.head, tls.accept(stream));
@@ -133,6 +146,7 @@ struct Peers {
     local: SocketAddr,
     remote: SocketAddr,
     scheme: Scheme,
+    place: Place,
 }
 
 impl Peers {
@@ -143,13 +157,17 @@ impl Peers {
     {
         let (phase, remote) = (Phase::new(), self.remote);
         let stream = PacedStream::new(stream, phase.clone(), LIMITS);
-        let service = service_fn(move |request| answer(front.clone(), phase.clone(), self.clone(), request));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(self.place.clone());
+            answer(front.clone(), phase.clone(), self.clone(), request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(LIMITS.idle)
             .max_buf_size(MAX_HEAD)
             .max_header_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         let ended = stop.unless_stopped(connection.as_mut()).await;
         let ended = match ended {
@@ -180,6 +198,9 @@ async fn answer(
         request.set_body(poem::Body::from_bytes_stream(body));
     }
     let response = front.answer(request).await;
-    phase.waiting();
+    // What follows on an upgrade is no request.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        phase.waiting();
+    }
     Ok(response)
 }

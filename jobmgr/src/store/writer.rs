@@ -292,10 +292,12 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
         wake.work(runnable);
     }
     match op {
-        Op::Finish { claim, .. } => wake.ends.tell(claim.id),
-        Op::Cancel(id) => wake.ends.tell(*id),
-        _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
+        Op::Finish { claim, .. } => wake.news.tell(claim.id),
+        Op::Cancel(id) => wake.news.tell(*id),
+        _ => done.ended.iter().for_each(|id| wake.news.tell(*id)),
     }
+    done.requeued.iter().for_each(|(id, _)| wake.news.tell(*id));
+    done.claims.iter().for_each(|claim| wake.news.tell(claim.id));
     if let Op::Delivery(write) = op
         && write.makes_due()
         && done.moved > 0

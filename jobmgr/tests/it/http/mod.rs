@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod headers;
 mod inputs;
+mod events;
 mod jobs;
 mod limits;
 mod server;
