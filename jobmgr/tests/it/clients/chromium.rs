@@ -123,7 +123,7 @@ impl Chromium {
     fn call(&self, method: &str, path: &str, body: Value) -> Result<Value, Value> {
         let mut client = Client::connect(([127, 0, 0, 1], self.port).into());
         let body = if method == "GET" { Vec::new() } else { body.to_string().into_bytes() };
-        let mut answer = client.try_send(method, path, "Content-Type: application/json\r\n", &body).unwrap();
+        let answer = client.try_send(method, path, "Content-Type: application/json\r\n", &body).unwrap();
         let value = std::mem::take(&mut answer.json()["value"]);
         if answer.status == 200 { Ok(value) } else { Err(value) }
     }

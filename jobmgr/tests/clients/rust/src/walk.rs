@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::types::{Code, Job, Problem, Status, SubmitBatch, SubmitJob};
-use super::{ByteStream, Client, Error};
+use super::{ByteStream, Client, ClientInfo, Error};
 
 /// All of it.
 pub async fn all(client: &Client) {
