@@ -267,8 +267,7 @@ impl Reader {
     }
 
     fn tell_progress(&mut self, jobs: Vec<UnderWay>, feed: &Feed) {
-        let news: Vec<UnderWay> =
-            jobs.iter().filter(|job| self.said.get(&job.job_id) != Some(*job)).cloned().collect();
+        let news: Vec<UnderWay> = jobs.iter().filter(|job| self.said.get(&job.job_id) != Some(*job)).cloned().collect();
         self.said = jobs.into_iter().map(|job| (job.job_id, job)).collect();
         if !news.is_empty() {
             feed.tell(Heard::Progress(Arc::new(news)));

@@ -89,7 +89,8 @@ fn filled(path: &str) -> String {
     path.replace("{id}", "999999")
         .replace("{delivery}", "999999")
         .replace("{name}", "nothing")
-        .replace("{jobspec}", "nothing").replace("{delivery}", "999999")
+        .replace("{jobspec}", "nothing")
+        .replace("{delivery}", "999999")
 }
 
 /// The head of an answer: some answers stay open.
