@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::read::progress_from;
 use super::statements::Statements;
-use super::{Event, Position, Shared, Store, StoreError};
+use super::{Event, Position, Read, Shared, Store, StoreError};
 use crate::domain::job::{Artifact, JobId, Progress};
 
 /// How many pages wait for a follower that is slow.
@@ -42,6 +42,8 @@ pub struct Told {
     pub event: Event,
     /// The job's artifacts, unless they are more than [`ARTIFACTS`].
     pub artifacts: Vec<Artifact>,
+    /// For [`Position::step_to`].
+    pub read: Read,
 }
 
 /// A job that says how far it is.
@@ -141,6 +143,7 @@ impl Store {
     /// When the database fails.
     pub async fn told(&self, after: Position) -> Result<(Vec<(Told, Position)>, Position, bool), StoreError> {
         let page = self.events(after, None, PAGE).await?;
+        let read = page.read;
         let few = 1..=ARTIFACTS;
         let ended = page.events.iter().filter(|event| event.status.is_terminal() && few.contains(&event.artifacts));
         let ended: Vec<JobId> = ended.map(|event| event.job_id).collect();
@@ -153,7 +156,7 @@ impl Store {
         let told = |event: Event| {
             let ended = event.status.is_terminal();
             let artifacts = if ended { artifacts.remove(&event.job_id) } else { None };
-            Told { event, artifacts: artifacts.unwrap_or_default() }
+            Told { event, artifacts: artifacts.unwrap_or_default(), read }
         };
         let told = page.events.into_iter().map(told).zip(page.standing).collect();
         Ok((told, page.next, page.more))

@@ -135,7 +135,7 @@ impl Subscriber {
         let mut position = std::mem::take(&mut self.position);
         for told in events {
             let before = position.clone();
-            match position.step_to(told.event.id, told.event.at_ms, told.event.read) {
+            match position.step_to(told.event.id, told.event.at_ms, told.read) {
                 Step::New => self.say(told, &before, &position, messages),
                 Step::Seen => {}
                 Step::Later => {
