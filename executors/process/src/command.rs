@@ -18,6 +18,32 @@ pub fn resolve(job: &Job<Options>) -> Result<PathBuf> {
     let Some(name) = job.command.first().filter(|name| !name.is_empty()) else {
         return Err(Error::invalid("the command is empty"));
     };
+    locate(name, &job.working_directory)
+}
+
+/// What a job of this command would say if it were started now; `None`: it could be started, as far as can be seen.
+/// `directory`: the working directory; empty where the job has one of its own.
+pub fn lacking(name: &str, directory: &str) -> Option<Error> {
+    // Checked first, as in `explain`.
+    if let Err(error) = check_directory(directory) {
+        return Some(error);
+    }
+    let program = match locate(name, directory) {
+        Ok(program) => program,
+        Err(error) => return Some(error),
+    };
+    if platform::is_program(&program) {
+        return None;
+    }
+    let why = match program.metadata() {
+        Err(error) => reason(&error),
+        Ok(found) if found.is_dir() => "is a directory".into(),
+        Ok(_) => reason(&io::ErrorKind::PermissionDenied.into()),
+    };
+    Some(Error::invalid(format!("fork/exec {}: {why}", program.display())))
+}
+
+fn locate(name: &str, directory: &str) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.is_absolute() {
         return Ok(first(path, Path::exists).unwrap_or_else(|| path.into()));
@@ -25,13 +51,13 @@ pub fn resolve(job: &Job<Options>) -> Result<PathBuf> {
     if platform::is_bare(name) {
         return search(name);
     }
-    let places = [Path::new(&job.working_directory), Path::new("")];
+    let places = [Path::new(directory), Path::new("")];
     for place in places {
         if let Some(found) = first(&place.join(path), Path::exists) {
             return std::path::absolute(&found).map_err(|error| Error::failed(sentence(&name, &error)));
         }
     }
-    check_directory(&job.working_directory)?;
+    check_directory(directory)?;
     Err(Error::invalid(sentence(&name, &io::ErrorKind::NotFound.into())))
 }
 

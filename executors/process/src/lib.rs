@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use jobmgr_plugin_api::{Context, Error, Executor, Job, KillReason, Kind, NoConfig, Outcome, Result, Stop};
 
+pub use command::lacking;
 pub use jobmgr_plugin_api::Size;
 pub use options::{Limits, Options, Sandbox};
 

@@ -62,6 +62,7 @@ impl Folder {
         let map = |path: &str| work.as_deref().map_or_else(|| path.to_owned(), |work| moved(path, &job.dir, work));
         if let Some(work) = &work {
             fs::create_dir_all(work.join("artifacts"))?;
+            copy_inputs(&Path::new(&job.dir).join("inputs"), &work.join("inputs"))?;
         }
         let directory = map(&job.working_directory);
         let word = |text: &str| quote(&map(text));
@@ -158,6 +159,19 @@ fn moved(path: &str, dir: &str, work: &Path) -> String {
         Some(rest) if rest.starts_with('/') && !dir.is_empty() => format!("{}{rest}", work.display()),
         _ => path.to_owned(),
     }
+}
+
+/// The files that the job was given, to where the nodes see them. What is there already is written anew.
+fn copy_inputs(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Others must not read a job's environment.

@@ -19,6 +19,10 @@ pub(super) async fn check() -> ExitCode {
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
     let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    if let Some(files) = &config.server.tls {
+        let found = crate::http::check_tls(files);
+        sound &= tell("TLS", found.map(|()| format!("certificate {}", files.certificate.display())));
+    }
     sound &= tell("executor process", Ok(process()));
     let plugins = Plugins::new(&config.executors);
     for (name, found) in plugins.look().await {
@@ -62,11 +66,18 @@ async fn jobspecs(config: &Config, plugins: &Plugins) -> bool {
     }
     let mut sound = true;
     for (name, spec) in listed {
-        let found = spec.map(|spec| {
+        let what = format!("jobspec {name}");
+        let found = spec.as_ref().map_err(String::clone).map(|spec| {
             let about = spec.description.as_deref().unwrap_or("no description");
             format!("runs {} with executor {}: {about}", spec.command, spec.executor)
         });
-        sound &= tell(&format!("jobspec {name}"), found);
+        sound &= tell(&what, found);
+        if let Ok(spec) = spec
+            && let Some(why) = executors::lacking(&spec.executor, &spec.command, spec.working_directory.as_deref())
+        {
+            // Workers on other machines may well have it.
+            say(stdout(), format_args!("WARN   {what}: its jobs can't be started on this machine: {why}"));
+        }
     }
     sound
 }

@@ -85,6 +85,13 @@ pub(super) async fn drain(worker: Worker, mut stops: Stops, why: impl std::fmt::
     second.abort();
 }
 
+/// Has the worker give back at once what it runs.
+pub(super) async fn give_up(worker: Worker) {
+    let force = CancellationToken::new();
+    force.cancel();
+    worker.drain(force).await;
+}
+
 /// Says which jobspecs there are.
 pub(super) fn tell(jobspecs: &Jobspecs) {
     let (loaded, broken): (Vec<_>, Vec<_>) = jobspecs.list().into_iter().partition(|(_, spec)| spec.is_ok());

@@ -7,6 +7,7 @@ use jobmgr_plugin_api::{Context, Error, Executor, Job, Outcome, Result};
 use serde_json::Value;
 
 use super::plugin::{Plugins, Wrong};
+use crate::domain::executor::Executor as Known;
 use crate::domain::jobspec::ExecutorCheck;
 
 /// The names by which a jobspec may select an executor.
@@ -33,6 +34,13 @@ pub fn check(plugins: &Plugins) -> Arc<ExecutorCheck> {
     })
 }
 
+/// Why a job of this command could not be started on this machine now, where the executor is one that can tell.
+/// `directory`: its working directory; `None`: one of its own.
+pub fn lacking(name: &str, command: &str, directory: Option<&str>) -> Option<String> {
+    let lacking = (name == Process::NAME).then(|| jobmgr_executor_process::lacking(command, directory.unwrap_or("")));
+    lacking.flatten().map(|error| error.to_string())
+}
+
 /// Whether an executor takes these options, as far as it can say without a job.
 fn examine<E: Executor>(options: &Value) -> Result<(), Wrong> {
     let complaint = |options: &Value| {
@@ -47,6 +55,29 @@ fn examine<E: Executor>(options: &Value) -> Result<(), Wrong> {
         complaint(&Value::Object(others)).as_ref() != Some(&why)
     });
     Err((meant.map_or_else(|| "Options".to_owned(), |key| format!("Options.{key}")), why))
+}
+
+/// What is to be known of all executors, by name.
+pub fn known(plugins: &Plugins) -> Vec<Known> {
+    let mut all = vec![built_in::<Process>()];
+    all.extend(plugins.known());
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+fn built_in<E: Executor>() -> Known {
+    Known {
+        name: E::NAME.to_owned(),
+        built_in: true,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        abi: None,
+        sha256: None,
+        recovers: false,
+        cleans_up: false,
+        concurrent: false,
+        options: Some(schemars::schema_for!(E::Options).to_value()),
+        error: None,
+    }
 }
 
 fn make<E: Executor>() -> Result<E, String> {

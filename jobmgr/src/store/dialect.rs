@@ -110,6 +110,18 @@ impl Dialect {
         }
     }
 
+    /// Run on every new connection that only reads, where no pooler is in between: who waits gives up after
+    /// [`patience`](Self::patience), and a while later the server does too. MariaDB and MySQL each pass over what is
+    /// for the other.
+    pub(super) fn session_to_read(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Sqlite => &[],
+            Dialect::Postgres => &["set statement_timeout = 12000", "set idle_in_transaction_session_timeout = 20000"],
+            Dialect::Mysql => &["set session lock_wait_timeout = 12 /*!50708 , max_execution_time = 12000 */ \
+                                 /*M!100101 , max_statement_time = 12 */"],
+        }
+    }
+
     /// Begins a transaction that writes.
     pub(super) fn begin(self) -> &'static str {
         match self {
@@ -127,7 +139,7 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "begin",
             Dialect::Postgres => {
-                "begin isolation level read committed read only; set local statement_timeout = 30000; \
+                "begin isolation level read committed read only; set local statement_timeout = 12000; \
                  set local idle_in_transaction_session_timeout = 20000"
             }
             Dialect::Mysql => "start transaction read only",
@@ -227,8 +239,8 @@ impl Dialect {
 }
 
 /// What a claim gives of each job.
-pub(super) const CLAIMED: &str =
-    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes, max_retries";
+pub(super) const CLAIMED: &str = "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes, max_retries, \
+     run_after, trace_parent";
 
 /// PostgreSQL numbers its placeholders. No statement has a question mark in a literal.
 fn numbered(text: &str) -> String {

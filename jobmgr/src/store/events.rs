@@ -333,9 +333,9 @@ pub(super) async fn record(
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
         let insert = statements.query(&statements.events.move_on[size]);
-        let insert = now.iter().fold(insert, |insert, (id, status, attempt)| {
-            insert.bind(*id).bind(status.as_str()).bind(*attempt)
-        });
+        let insert = now
+            .iter()
+            .fold(insert, |insert, (id, status, attempt)| insert.bind(*id).bind(status.as_str()).bind(*attempt));
         insert.execute(&mut *connection).await?;
     }
     let ended: Vec<JobId> = done.iter().flat_map(|done| &done.ended).copied().collect();

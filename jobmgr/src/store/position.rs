@@ -208,9 +208,19 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in
-            ["", "x", "-1", "+1", "1.", "7.5-6", "7.5-6-1-1", "7.6-5-1", "7.5-7-1", "7.3-3-1.3-3-1", "9".repeat(30).as_str()]
-        {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "+1",
+            "1.",
+            "7.5-6",
+            "7.5-6-1-1",
+            "7.6-5-1",
+            "7.5-7-1",
+            "7.3-3-1.3-3-1",
+            "9".repeat(30).as_str(),
+        ] {
             assert_eq!(text.parse::<Position>(), Err(BadPosition), "{text}");
         }
         assert_eq!(at("0"), Position::default());

@@ -150,6 +150,28 @@ pub(super) async fn status(
     Ok(Some((status, row.try_get(1)?)))
 }
 
+/// Whose the job is.
+pub(super) async fn owner(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Option<i64>, StoreError> {
+    let row = statements.query(&statements.owner).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// How many jobs of the user are queued, up to one more than `most`.
+pub(super) async fn queued_of(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    user_id: i64,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+    let row = statements.query(&statements.queued_of).bind(user_id).bind(limit).fetch_one(connection).await?;
+    Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
+}
+
 /// The attempts that did not end the job.
 pub(super) async fn attempts(
     connection: &mut AnyConnection,

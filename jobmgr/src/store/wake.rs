@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgListener};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::news::Desk;
@@ -18,6 +18,9 @@ const CHANNEL: &str = "jobmgr";
 const GAP: Duration = Duration::from_millis(5);
 /// How long to wait after the server went away.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A connection that has said nothing for so long is asked whether it is still there: one whose other end is gone
+/// without a word says nothing either.
+const QUIET: Duration = Duration::from_secs(20);
 /// How many cancellations may wait for somebody who is slow; who misses one finds it when it looks.
 const CANCELS: usize = 256;
 
@@ -30,6 +33,8 @@ pub(super) struct Wake {
     pub(super) news: Arc<Desk>,
     /// Changes whenever a job did.
     pub(super) changes: watch::Sender<u64>,
+    /// A message is to be sent.
+    pub(super) messages: Notify,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
 }
@@ -58,6 +63,7 @@ impl Wake {
             canceled: broadcast::channel(CANCELS).0,
             news: Arc::default(),
             changes: watch::channel(0).0,
+            messages: Notify::new(),
             out,
         }
     }
@@ -169,7 +175,14 @@ async fn hear(url: &str, me: &str, wake: &std::sync::Weak<Wake>) -> Result<(), s
     let mut listener = PgListener::connect(url).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        let said = listener.recv().await?;
+        let Ok(said) = tokio::time::timeout(QUIET, listener.recv()).await else {
+            if wake.strong_count() == 0 {
+                return Ok(());
+            }
+            answers(&mut listener).await?;
+            continue;
+        };
+        let said = said?;
         let Some(wake) = wake.upgrade() else { return Ok(()) };
         let mut words = said.payload().split(' ');
         match (words.next(), words.next().and_then(|number| number.parse().ok()), words.next()) {
@@ -179,4 +192,11 @@ async fn hear(url: &str, me: &str, wake: &std::sync::Weak<Wake>) -> Result<(), s
             _ => {}
         }
     }
+}
+
+/// Asks whether the other end is there, with what changes nothing.
+async fn answers(listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    let asked = tokio::time::timeout(AGAIN, listener.execute("listen jobmgr"));
+    let silent = || sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "it does not answer"));
+    asked.await.map_err(|_| silent())?.map(drop)
 }

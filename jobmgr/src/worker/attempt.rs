@@ -13,7 +13,7 @@ use super::plugged::{Origin, Plugged};
 use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::{Directory, Spare};
-use super::{Shared, given};
+use super::{Shared, elsewhere, given, stage};
 use crate::domain::job::{Claim, Ended, Failure, Finish, Log, Reason};
 use crate::domain::jobspec::Jobspec;
 use crate::domain::keys;
@@ -22,8 +22,8 @@ use crate::store::{Taken, Worker};
 
 /// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
-/// The longest such pause: `AGAIN` doubled so often.
-const DOUBLINGS: u32 = 9;
+/// The longest such pause: `AGAIN` doubled so often, 80 seconds. What was away is found soon after it is back.
+const DOUBLINGS: u32 = 4;
 
 /// How long a job waits for a worker that has its jobspec.
 pub(super) const UNKNOWN: Duration = Duration::from_secs(10);
@@ -42,6 +42,29 @@ pub(super) enum Ending {
     Detach { delay: Duration, why: String },
     /// The lease is lost.
     Fenced,
+}
+
+impl Ending {
+    /// What the metrics call it.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Ending::Finish(finish) => finish.status.as_str(),
+            Ending::Release { .. } => "released",
+            Ending::Retry { .. } => "retried",
+            Ending::Crashed(_) => "crashed",
+            Ending::Detach { .. } => "detached",
+            Ending::Fenced => "lost",
+        }
+    }
+
+    /// Whether the job had a jobspec: the name of one that had none may be anything.
+    pub(super) fn had_jobspec(&self) -> bool {
+        match self {
+            Ending::Finish(finish) => finish.reason != Some(Reason::InvalidJob),
+            Ending::Retry { .. } | Ending::Crashed(_) => true,
+            Ending::Release { .. } | Ending::Detach { .. } | Ending::Fenced => false,
+        }
+    }
 }
 
 /// What a slot keeps from one attempt to the next.
@@ -75,7 +98,7 @@ pub(super) async fn run(
         (Ok(spec), Origin::Claimed) => spec,
         (Err(why), Origin::Claimed) => return (unknown(shared, claim, why).await, None),
     };
-    let env = match given::parameters(claim, &spec) {
+    let mut env = match given::parameters(&parts.secrets, claim, &spec) {
         Ok(env) => env,
         Err(verdict) => return (ended_early(claim, verdict), None),
     };
@@ -94,6 +117,10 @@ pub(super) async fn run(
         Ok(directory) => directory,
         Err(error) => return (again(claim, format!("the temporary directory can't be made: {error}")), None),
     };
+    match stage::inputs(shared, claim, &spec, &directory, hold).await {
+        Ok(files) => env.extend(files),
+        Err(ending) => return (ending, Some(directory)),
+    }
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
     let said = if plugged {
@@ -112,7 +139,8 @@ async fn resume(
     hold: &Hold,
     taken: Box<Taken>,
 ) -> (Ending, Option<Directory>) {
-    let job: Job<serde_json::Value> = match serde_json::from_str(&taken.job) {
+    let job = elsewhere::opened(shared, (claim.id, claim.attempt), &taken.job);
+    let job: Job<serde_json::Value> = match job.and_then(|job| serde_json::from_str(&job).map_err(|e| e.to_string())) {
         Ok(job) => job,
         Err(error) => {
             let why = format!("what its executor was given can't be read: {error}");
@@ -197,12 +225,18 @@ async fn only_once(shared: &Shared, claim: &Claim, fence: &CancellationToken) ->
 
 /// The job goes back to the queue, for longer each time.
 pub(super) fn again(claim: &Claim, why: String) -> Ending {
-    let before = u32::try_from(claim.attempt - 1).unwrap_or(0).min(DOUBLINGS);
-    Ending::Release { delay: AGAIN * 2_u32.pow(before), why }
+    Ending::Release { delay: pause(claim.attempt), why }
+}
+
+/// How long a job waits after such an attempt: between half and the whole of its time, so that many that were given
+/// back at once don't come back at once.
+fn pause(attempt: i64) -> Duration {
+    let before = u32::try_from(attempt - 1).unwrap_or(0).min(DOUBLINGS);
+    (AGAIN * 2_u32.pow(before)).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// The end of a job that was never run.
-fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
+pub(super) fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
     let ended = Ended {
         error: verdict.error,
         exit_code: None,
@@ -218,4 +252,20 @@ fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
     let finish =
         Finish { status: verdict.status, reason: verdict.reason, attempt: claim.attempt, chunks: false, ended };
     Ending::Finish(Box::new(finish))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_90_pauses_grow_to_a_limit_and_differ() {
+        for (attempt, longest) in [(1, 5), (2, 10), (4, 40), (5, 80), (6, 80), (i64::MAX, 80)] {
+            let longest = Duration::from_secs(longest);
+            let pauses: Vec<Duration> = (0..200).map(|_| pause(attempt)).collect();
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{attempt}: {pauses:?}");
+            let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+            assert!(*most - *least > longest / 4, "{attempt}: all at once: {least:?} to {most:?}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Groups;
 use crate::blobs::Blobs;
+use crate::domain::gpu::Gpu;
 use crate::domain::jobspec::{About, Jobspec};
 use crate::jobspecs::Jobspecs;
 use crate::runner::plugin::Plugins;
@@ -38,6 +39,8 @@ pub struct Presence {
     /// Somebody has reason to believe that the scope is out of date.
     stale: Arc<Notify>,
     beaten: Option<Instant>,
+    /// Why this process can't go on.
+    misplaced: watch::Sender<Option<String>>,
 }
 
 /// Who says it: its id, the name that people gave it, its slots and labels.
@@ -50,6 +53,8 @@ pub struct Who {
     pub slots: usize,
     /// What its configuration says that it has.
     pub labels: Vec<String>,
+    /// Which GPUs it has.
+    pub gpus: Vec<Gpu>,
 }
 
 impl Who {
@@ -57,7 +62,7 @@ impl Who {
     pub fn server(installation: &str, name: Option<String>) -> Self {
         let random = uuid::Uuid::new_v4().simple().to_string();
         let id = format!("jobmgr-{installation}-api-{}-{}", std::process::id(), &random[..8]);
-        Self { id, name, slots: 0, labels: Vec::new() }
+        Self { id, name, slots: 0, labels: Vec::new(), gpus: Vec::new() }
     }
 }
 
@@ -66,10 +71,23 @@ pub struct Announced {
     store: Store,
     id: String,
     going: CancellationToken,
+    misplaced: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
 
 impl Announced {
+    /// Waits until the store, which was away at the start, turns out to be another one than that of the other
+    /// processes; gives what is wrong. This process has to end then.
+    pub async fn misplaced(&self) -> String {
+        let mut misplaced = self.misplaced.clone();
+        let said = misplaced.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match said {
+            Some(why) => why,
+            // Who says it has ended.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Tells the others that it is gone. What is being said at this moment is waited for: said after that, it would
     /// make others believe for a while that this process is still there.
     pub async fn end(self) {
@@ -96,7 +114,8 @@ impl Presence {
     /// Goes on saying that it is there, from `draining` on that it takes no more jobs.
     pub fn go_on(self, draining: CancellationToken) -> Announced {
         let (store, id, going) = (self.store.clone(), self.says.id.clone(), CancellationToken::new());
-        Announced { store, id, going: going.clone(), task: tokio::spawn(self.repeat(draining, going)) }
+        let misplaced = self.misplaced.subscribe();
+        Announced { store, id, going: going.clone(), misplaced, task: tokio::spawn(self.repeat(draining, going)) }
     }
 
     /// Of a process that is about to start.
@@ -113,9 +132,12 @@ impl Presence {
             labels,
             storage: String::new(),
             state: "active".to_owned(),
+            gpus: who.gpus,
         };
         let (scope, groups) = (watch::Sender::new(Arc::default()), watch::Sender::new(Arc::default()));
-        Self { store, blobs, able, says, alive, published: None, scope, groups, stale: Arc::default(), beaten: None }
+        let stale = Arc::default();
+        let misplaced = watch::Sender::new(None);
+        Self { store, blobs, able, says, alive, published: None, scope, groups, stale, beaten: None, misplaced }
     }
 
     /// What may be claimed, as it changes.
@@ -161,8 +183,17 @@ impl Presence {
             }
             let due = self.beaten.is_none_or(|when| when.elapsed() >= self.alive / 6);
             // A store that does not answer must not hold up the end of this process.
-            if due && going.run_until_cancelled(self.identify_once()).await.is_none() {
-                return;
+            let identified = if due { going.run_until_cancelled(self.identify_once()).await } else { Some(None) };
+            match identified {
+                None => return,
+                Some(None) => {}
+                Some(Some(other)) => {
+                    error!("{other}");
+                    draining.cancel();
+                    self.misplaced.send_replace(Some(other));
+                    // Not one of the others, nor one that they should wait for.
+                    return;
+                }
             }
             let result = if due { self.beat().await } else { self.look().await };
             if let Err(error) = result {
@@ -184,16 +215,20 @@ impl Presence {
         }
     }
 
-    /// Asks a store that did not answer before.
-    async fn identify_once(&mut self) {
+    /// Asks a store that did not answer before; gives what is wrong with it.
+    async fn identify_once(&mut self) -> Option<String> {
         if !self.says.storage.is_empty() {
-            return;
+            return None;
         }
         self.identify().await;
         match self.elsewhere().await {
-            Ok(Some(other)) => error!("{other}"),
-            Ok(None) => {}
-            Err(error) => warn!(%error, "can't look where the other processes keep objects"),
+            Ok(other) => other,
+            Err(error) => {
+                // Asked again with the next heartbeat.
+                self.says.storage.clear();
+                warn!(%error, "can't look where the other processes keep objects");
+                None
+            }
         }
     }
 

@@ -57,6 +57,9 @@ impl Store {
             dialect => Some(server::connect(dialect, url, config).await?),
         };
         let Some((place, mut connection)) = connected else { return Ok(Inspection::Empty) };
+        if place.dialect == Dialect::Sqlite {
+            sqlite::quick_check(&mut connection, &place).await?;
+        }
         look(&mut connection, &place).await
     }
 }

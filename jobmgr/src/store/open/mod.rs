@@ -103,7 +103,7 @@ impl Store {
 pub(super) async fn connect(options: &AnyConnectOptions, dialect: Dialect) -> Result<AnyConnection, sqlx::Error> {
     let connecting = async {
         let mut connection = AnyConnection::connect_with(options).await?;
-        set_session(&mut connection, dialect).await?;
+        set_session(&mut connection, dialect.session()).await?;
         Ok(connection)
     };
     if dialect == Dialect::Sqlite {
@@ -114,8 +114,8 @@ pub(super) async fn connect(options: &AnyConnectOptions, dialect: Dialect) -> Re
 }
 
 /// SQLite refuses to change to WAL while another connection looks at the file, without waiting for it.
-async fn set_session(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
-    for statement in dialect.session() {
+async fn set_session(connection: &mut AnyConnection, statements: &'static [&'static str]) -> Result<(), sqlx::Error> {
+    for statement in statements {
         let mut tries = 0;
         while let Err(error) = connection.execute(sqlx::raw_sql(*statement)).await {
             tries += 1;
@@ -130,6 +130,7 @@ async fn set_session(connection: &mut AnyConnection, dialect: Dialect) -> Result
 
 async fn readers(options: AnyConnectOptions, place: &Place) -> Result<sqlx::AnyPool, StoreError> {
     let dialect = place.dialect;
+    let to_read = if place.pooled { &[] } else { dialect.session_to_read() };
     // A server closes what is idle for long, by its session's own settings too; a file does not.
     let idle = (dialect != Dialect::Sqlite).then_some(Duration::from_secs(20));
     let pool = AnyPoolOptions::new()
@@ -139,7 +140,12 @@ async fn readers(options: AnyConnectOptions, place: &Place) -> Result<sqlx::AnyP
         .test_before_acquire(false)
         .idle_timeout(idle)
         .max_lifetime(None)
-        .after_connect(move |connection, _| Box::pin(set_session(connection, dialect)));
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                set_session(connection, dialect.session()).await?;
+                set_session(connection, to_read).await
+            })
+        });
     Ok(pool.connect_with(options).await?)
 }
 

@@ -43,6 +43,13 @@ pub(super) async fn look(url: &str) -> Result<Option<(Place, AnyConnection)>, St
     Ok(Some((place, connection)))
 }
 
+/// Reads the whole file, and says what is wrong with it.
+pub(super) async fn quick_check(connection: &mut AnyConnection, place: &Place) -> Result<(), StoreError> {
+    let found = sqlx::query("pragma quick_check(1)").fetch_one(connection).await;
+    let found: String = found.and_then(|row| row.try_get(0)).map_err(|error| place.unusable(&error))?;
+    if found == "ok" { Ok(()) } else { Err(place.unusable(&format!("it is damaged: {found}"))) }
+}
+
 fn place(file: &Path, mode: &str) -> Place {
     Place {
         dialect: Dialect::Sqlite,

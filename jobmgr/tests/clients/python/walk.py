@@ -6,12 +6,15 @@ Arguments: the server's address and, where it asks for one, a token.
 import os
 import sys
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import TypeVar
 
 from jobmgr_client import AuthenticatedClient, Client
 from jobmgr_client.api.artifacts import get_artifact, list_artifacts, zip_artifacts
+from jobmgr_client.api.inputs import delete_input, get_input, upload_input
 from jobmgr_client.api.jobs import cancel_job, delete_job, get_job, get_logs, list_jobs, retry_job, submit_batch, submit_job
-from jobmgr_client.models import ArtifactList, BatchAccepted, CancelAccepted, Code, Job, JobList, Problem, Status, SubmitBatch, SubmitJob
+from jobmgr_client.api.server import get_me
+from jobmgr_client.models import ArtifactList, BatchAccepted, CancelAccepted, Code, Input, Job, JobList, Me, Problem, Status, SubmitBatch, SubmitJob
 from jobmgr_client.models.submit_job_labels import SubmitJobLabels
 from jobmgr_client.models.submit_job_parameters import SubmitJobParameters
 from jobmgr_client.types import File
@@ -46,6 +49,15 @@ def submit_and_wait(client: Client | AuthenticatedClient) -> None:
     assert again.status_code == 200 and is_a(Job, again.parsed).id == first.id, again
     retried = retry_job.sync_detailed(first.id, client=client)
     assert retried.status_code == 201 and is_a(Job, retried.parsed).retry_of == first.id, retried
+
+
+def inputs(client: Client | AuthenticatedClient) -> None:
+    file = File(payload=BytesIO(b"one two\nthree\n"))
+    given = is_a(Input, upload_input.sync(client=client, body=file, name="notes.txt"))
+    assert given.size == 14 and is_a(Input, get_input.sync(given.id, client=client)).name == "notes.txt", given
+    job = is_a(Job, submit_job.sync(client=client, body=submission("word-count", file=given.id), wait="30s"))
+    assert job.result == "notes.txt: 2 lines, 3 words\n", job
+    assert is_a(Problem, delete_input.sync(given.id, client=client)).code is Code.CONFLICT
 
 
 def logs(client: Client | AuthenticatedClient) -> None:
@@ -104,10 +116,19 @@ def problems(client: Client | AuthenticatedClient) -> None:
     assert fields == {"priority", "parameters.style", "parameters.mesage"}, wrong
 
 
+def who(client: Client | AuthenticatedClient) -> None:
+    me = is_a(Me, get_me.sync(client=client))
+    assert "submit" in me.scopes, me
+    if isinstance(client, AuthenticatedClient):
+        assert me.token and me.token.name == "caller", me
+        stranger = connect(str(client.get_httpx_client().base_url), client.token[:-1] + "?")
+        assert is_a(Problem, get_me.sync(client=stranger)).code is Code.UNAUTHORIZED
+
+
 def main() -> None:
     url, token = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     with connect(url, token) as client:
-        for step in (submit_and_wait, logs, artifacts, cancel, pages, problems):
+        for step in (who, submit_and_wait, inputs, logs, artifacts, cancel, pages, problems):
             step(client)
             print(step.__name__, "ok")
 

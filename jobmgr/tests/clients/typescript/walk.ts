@@ -45,6 +45,18 @@ async function submitAndWait() {
   assert.equal(retried.retryOf, job.id);
 }
 
+async function inputs() {
+  const body = new Blob(["one two\nthree\n"]) as unknown as string;
+  const headers = { "Content-Type": "application/octet-stream" };
+  const params = { query: { name: "notes.txt" } };
+  const file = given(await client.POST("/v1/inputs", { body, params, headers, bodySerializer: (body) => body }));
+  assert.deepEqual([file.name, file.size], ["notes.txt", 14]);
+  const job = await submit({ name: "word-count", parameters: { file: file.id } }, "30s");
+  assert.equal(job.result, "notes.txt: 2 lines, 3 words\n");
+  const kept = await client.DELETE("/v1/inputs/{id}", { params: { path: { id: file.id } } });
+  assert.equal(kept.error?.code, "conflict");
+}
+
 async function logs() {
   const { id } = await submit({ name: "countdown", parameters: { seconds: 1 } });
   const params = { path: { id }, query: { follow: true } };
@@ -107,7 +119,16 @@ async function problems() {
   assert.deepEqual(fields, ["parameters.mesage", "parameters.style", "priority"]);
 }
 
-for (const step of [submitAndWait, logs, artifacts, cancel, pages, problems]) {
+async function who() {
+  const me = given(await client.GET("/v1/me"));
+  assert.ok(me.scopes.includes("submit"));
+  if (!token) return;
+  assert.equal(me.token?.name, "caller");
+  const refused = await client.GET("/v1/me", { headers: { Authorization: `Bearer ${token.slice(0, -1)}?` } });
+  assert.deepEqual([refused.response.status, refused.error?.code], [401, "unauthorized"]);
+}
+
+for (const step of [who, submitAndWait, inputs, logs, artifacts, cancel, pages, problems]) {
   await step();
   console.log(step.name, "ok");
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jobmgr::domain::job::{Ended, Finish, JobId, Log, Status};
 use jobmgr::domain::submission::NewJob;
-use jobmgr::store::{Claiming, Store};
+use jobmgr::store::{Claiming, Scope, Store};
 use serde_json::json;
 
-use super::rows::Rows;
-use super::{Database, elsewhere, long, on_each_database};
+use super::rows::{PATIENCE, Rows};
+use super::{Database, elsewhere, on_each_database};
 use crate::support::server::Home;
 
 on_each_database!(each_is_started_once_in_order);
@@ -19,22 +20,26 @@ on_each_database!(each_is_started_once_in_order);
 const STORES: usize = 4;
 /// Claimers on each of them.
 const CLAIMERS: usize = 4;
+/// One job in so many has a name of which only [`LIMIT`] may run at once.
+const ONE_IN: u32 = 25;
+const LIMIT: i64 = 3;
 
 fn each_is_started_once_in_order(database: Database) {
     let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 4") else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let jobs = if long() { 10_000 } else { 2_000 };
+    let jobs = database.extent().of(300, 2_000, 10_000);
     let started = Instant::now();
     runtime.block_on(by_the_store(&home, jobs));
     println!("{database:?}: {jobs} jobs by the store in {:?}", started.elapsed());
     let started = Instant::now();
-    by_processes(&home, if long() { 10_000 } else { 200 });
+    by_processes(&home, database.extent().of(60, 200, 10_000));
     println!("{database:?}: by processes in {:?}", started.elapsed());
 }
 
 /// A started job: its place in the order, and the call that claimed it.
 struct Start {
     place: (i64, JobId),
+    limited: bool,
     asked: Instant,
     answered: Instant,
 }
@@ -45,9 +50,10 @@ async fn by_the_store(home: &Home, jobs: u32) {
         stores.push(home.store().await);
     }
     let priorities = submit(&stores[0], jobs).await;
+    let left = Arc::new(Left { jobs: AtomicI64::new(jobs.into()), limited: AtomicI64::new(0) });
     let claimers = (0..STORES * CLAIMERS).map(|number| {
-        let store = stores[number % STORES].clone();
-        tokio::spawn(async move { work(&store, &format!("w{number}")).await })
+        let (store, left) = (stores[number % STORES].clone(), Arc::clone(&left));
+        tokio::spawn(async move { work(&store, &format!("w{number}"), &left).await })
     });
     let claimers: Vec<_> = claimers.collect();
     let mut starts = Vec::new();
@@ -62,6 +68,8 @@ async fn by_the_store(home: &Home, jobs: u32) {
     let mut expected: Vec<_> = priorities.iter().map(|(id, priority)| (*priority, *id)).collect();
     expected.sort_unstable();
     assert!(places == expected, "not each job was started once: {} of {}", places.len(), expected.len());
+    // Those of the limited name may have to let others pass.
+    starts.retain(|start| !start.limited);
     check_order(&starts);
     assert_eq!(stores[0].unfinished().await.unwrap(), 0);
     for store in stores {
@@ -71,10 +79,11 @@ async fn by_the_store(home: &Home, jobs: u32) {
 
 /// Queues jobs of ten priorities; gives the priority of each.
 async fn submit(store: &Store, jobs: u32) -> BTreeMap<JobId, i64> {
-    let submitting = (0..jobs).map(|_| {
+    let submitting = (0..jobs).map(|number| {
         let store = store.clone();
         let priority = fastrand::i64(0..10);
-        let job = NewJob { name: "none".into(), parameters: BTreeMap::new(), priority, ..NewJob::default() };
+        let name = if number % ONE_IN == 0 { "limited" } else { "none" };
+        let job = NewJob { name: name.into(), parameters: BTreeMap::new(), priority, ..NewJob::default() };
         tokio::spawn(async move { (store.submit(job).await.expect("no error reaches anyone"), priority) })
     });
     let mut priorities = BTreeMap::new();
@@ -86,15 +95,43 @@ async fn submit(store: &Store, jobs: u32) -> BTreeMap<JobId, i64> {
     priorities
 }
 
+/// What is still to be done.
+struct Left {
+    jobs: AtomicI64,
+    /// How many of the limited name run now.
+    limited: AtomicI64,
+}
+
 /// Claims and ends jobs until there are none.
-async fn work(store: &Store, name: &str) -> Vec<Start> {
-    let claiming = Claiming { worker: name.into(), lease: Duration::from_secs(60), scope: Arc::default() };
+async fn work(store: &Store, name: &str, left: &Left) -> Vec<Start> {
+    let scope = Scope { limits: BTreeMap::from([("limited".to_owned(), LIMIT)]), ..Scope::default() };
+    let claiming = Claiming { worker: name.into(), lease: Duration::from_secs(60), scope: Arc::new(scope) };
     let mut starts = Vec::new();
+    let mut claimed = Vec::new();
     let mut asked = Instant::now();
-    let mut claimed = store.claim(&claiming, 1).await.expect("no error reaches anyone");
-    while let Some(claim) = claimed.pop() {
-        assert_eq!((claim.attempt, claim.epoch), (1, 1), "job {} was started before", claim.id);
-        starts.push(Start { place: (0, claim.id), asked, answered: Instant::now() });
+    while left.jobs.load(Ordering::Relaxed) > 0 {
+        let Some(claim) = claimed.pop() else {
+            // There may be jobs that have to wait for the end of others; and one of the other claimers may have failed.
+            assert!(asked.elapsed() < PATIENCE, "{} jobs are left", left.jobs.load(Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let now = Instant::now();
+            claimed = store.claim(&claiming, 1).await.expect("no error reaches anyone");
+            if !claimed.is_empty() {
+                asked = now;
+            }
+            continue;
+        };
+        let limited = claim.name == "limited";
+        // One that was too many was put back before anybody saw it, which its epoch alone tells.
+        assert!(claim.attempt == 1 && (claim.epoch == 1 || limited), "{claim:?} was started before");
+        starts.push(Start { place: (0, claim.id), limited, asked, answered: Instant::now() });
+        if limited {
+            let running = left.limited.fetch_add(1, Ordering::SeqCst) + 1;
+            assert!(running <= LIMIT, "{running} run at once");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            left.limited.fetch_sub(1, Ordering::SeqCst);
+        }
+        left.jobs.fetch_sub(1, Ordering::Relaxed);
         asked = Instant::now();
         let done = store.finish(&claim, nothing(), Some(claiming.clone())).await.expect("no error reaches anyone");
         claimed = done.expect("nobody else has it");

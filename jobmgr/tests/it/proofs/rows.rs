@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::support::server::Home;
 
 /// How long the jobs of a proof may take to end once nobody disturbs them any more.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The database and the store, read by this process.
 pub struct Rows {

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use super::*;
 use crate::support::processes::{Signal, signal};
+use crate::support::proxy::Proxy;
+use crate::support::s3::{BUCKET, S3};
 
 /// Starts a process that is to end by itself; its exit status and what it said.
 fn refusal(fleet: &Fleet, command: Command) -> (Option<i32>, String) {
@@ -32,6 +34,39 @@ fn a_worker_with_another_store_is_refused_while_the_first_is_alive() {
         assert_eq!(first.exit().code(), Some(0));
         let _other = fleet.worker(&[("JOBMGR_STORAGE__URL", elsewhere.as_str())]);
     }
+}
+
+#[test]
+fn a_worker_whose_store_turns_out_to_be_another_one_ends_and_says_so() {
+    let (Some(fleet), Some(s3)) = (on(Kind::Postgres, "[Worker]\nLease = \"3s\"\nPoll = \"100ms\""), S3::shared())
+    else {
+        return;
+    };
+    let script = "echo $JOBMGR_ATTEMPT >> witness; [ $JOBMGR_ATTEMPT = 1 ] || exit 0; sleep 600";
+    fleet.sh("long", script, "Timeout = \"10m\"\nKillGrace = \"200ms\"");
+    let api = fleet.api();
+    let proxy = Proxy::to(s3.endpoint().rsplit(':').next().unwrap().parse().unwrap(), false);
+    let mut command = fleet.home.jobmgr(&["worker"]);
+    let endpoint = format!("http://127.0.0.1:{}", proxy.port());
+    command.env("JOBMGR_STORAGE__URL", format!("s3://{BUCKET}/several-{}", std::process::id()));
+    for (key, value) in s3.options() {
+        let value = if key == "endpoint" { endpoint.clone() } else { value };
+        command.env(format!("JOBMGR_STORAGE__OPTIONS__{}", key.to_uppercase()), value);
+    }
+    let mut misplaced = fleet.home.worker_by(command);
+    eventually("it works without its store", || fleet.home.log().contains(" works for "));
+    let id = start(&api, "long");
+    eventually("a job runs", || fleet.lines("witness").len() == 1);
+    proxy.open();
+    assert_eq!(misplaced.exit().code(), Some(2), "{}", fleet.home.log());
+    for word in ["jobmgr: [Storage]", "same store"] {
+        assert!(fleet.home.log().contains(word), "it does not say {word}: {}", fleet.home.log());
+    }
+    assert_eq!(api.job(id)["job"]["status"], "queued", "what it ran is given back");
+    let _right = fleet.worker(&[]);
+    assert_eq!(api.wait(id).status, "completed");
+    let endings: Vec<_> = attempts(&api, id).iter().map(|attempt| attempt["ending"].clone()).collect();
+    assert_eq!(endings, ["released", "completed"]);
 }
 
 #[test]

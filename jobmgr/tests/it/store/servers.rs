@@ -1,9 +1,10 @@
 //! The rules on every server: PostgreSQL, with and without a pooler, MariaDB in two settings, MySQL.
 
 use jobmgr::config::Database;
-use jobmgr::store::{Inspection, Store};
+use jobmgr::store::{Inspection, Store, StoreError};
 
 use crate::support::databases::Kind;
+use crate::support::server::eventually;
 
 async fn keeps_the_rules(kind: Kind) {
     let Some(server) = kind.shared() else { return };
@@ -70,6 +71,65 @@ async fn a_look_makes_no_tables() {
         let error = Store::inspect(&config).await.unwrap_err().to_string();
         assert!(error.contains("version 99") && error.contains("newer jobmgr"), "{kind:?}: {error}");
     }
+}
+
+/// How a server holds the table of jobs for a while, and who waits for what.
+struct Held {
+    lock: &'static str,
+    /// How many hold it.
+    holding: &'static str,
+    waiting: &'static str,
+}
+
+const POSTGRES: Held = Held {
+    lock: "begin; lock table jobs in access exclusive mode; select pg_sleep(20); commit",
+    holding: "select count(*) from pg_stat_activity where datname = current_database() \
+              and query like 'select pg_sleep(20)%'",
+    waiting: "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+};
+const MYSQL: Held = Held {
+    lock: "lock tables jobs write; select sleep(20); unlock tables",
+    holding: "select count(*) from information_schema.processlist where db = database() \
+              and info like 'select sleep(20)%'",
+    waiting: "select count(*) from information_schema.processlist where db = database() \
+              and state like 'Waiting for table%'",
+};
+
+/// A statement that only reads, and whose reader has given up, is ended by the server too.
+fn a_read_is_not_waited_for_forever(kind: Kind, held: &Held) {
+    let Some(server) = kind.shared() else { return };
+    let url = server.fresh();
+    let name = url.rsplit('/').next().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let store = runtime.block_on(open(&url));
+    let count = |question: &str| server.sql(name, question).parse::<u32>().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.sql(name, held.lock));
+        eventually("the table is locked", || count(held.holding) == 1);
+        let reader = scope.spawn(|| runtime.block_on(store.job(1)));
+        eventually("a reader waits for it", || count(held.waiting) == 1);
+        let error = reader.join().unwrap().expect_err("nobody answers");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        eventually("the server does not wait any more", || count(held.waiting) == 0);
+        assert_eq!(count(held.holding), 1, "{kind:?}: only when the table was free");
+    });
+    assert!(runtime.block_on(store.job(1)).unwrap().is_none());
+    runtime.block_on(store.close());
+}
+
+#[test]
+fn row_71_postgres_ends_a_read_that_nobody_waits_for() {
+    a_read_is_not_waited_for_forever(Kind::Postgres, &POSTGRES);
+}
+
+#[test]
+fn row_71_mariadb_ends_a_read_that_nobody_waits_for() {
+    a_read_is_not_waited_for_forever(Kind::MariaDb, &MYSQL);
+}
+
+#[test]
+fn row_71_mysql_ends_a_read_that_nobody_waits_for() {
+    a_read_is_not_waited_for_forever(Kind::MySql, &MYSQL);
 }
 
 /// Whoever comes first makes the tables, and the others wait for it.

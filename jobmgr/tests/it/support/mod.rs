@@ -16,6 +16,9 @@ pub mod process;
 pub mod processes;
 /// Programs that tests need and a machine may lack.
 pub mod programs;
+/// A way to a server that may be shut, or lose what is sent on it.
+#[cfg(target_os = "linux")]
+pub mod proxy;
 /// A real S3 server.
 pub mod s3;
 /// A real jobmgr process.

@@ -20,6 +20,8 @@ mod request;
 mod run;
 /// A new job.
 mod submit;
+/// A new job with its files, in one request.
+mod upload;
 /// Until a job has ended.
 mod wait;
 
@@ -29,5 +31,7 @@ pub use cancel::Cancel;
 pub use collection::Collection;
 pub use events::JobEvents;
 pub use logs::Logs;
-pub use look::Jobs;
+pub use look::{Jobs, must_see};
+pub use request::{JsonBody, digest_of};
 pub use run::Run;
+pub use upload::Upload;

@@ -1,16 +1,16 @@
 //! What any caller does.
 
-use std::collections::HashMap;
-
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::types::{Code, Job, Problem, Status, SubmitBatch, SubmitJob};
-use super::{ByteStream, Client, Error};
+use super::{ByteStream, Client, ClientInfo, Error};
 
 /// All of it.
 pub async fn all(client: &Client) {
+    who(client).await;
     submit_and_wait(client).await;
+    inputs(client).await;
     logs(client).await;
     artifacts(client).await;
     cancel(client).await;
@@ -19,7 +19,7 @@ pub async fn all(client: &Client) {
 }
 
 fn submission(name: &str, parameters: Value) -> SubmitJob {
-    let parameters: HashMap<String, Value> = serde_json::from_value(parameters).unwrap();
+    let Value::Object(parameters) = parameters else { panic!("{parameters}") };
     SubmitJob::builder().name(name).parameters(parameters).try_into().unwrap()
 }
 
@@ -36,11 +36,22 @@ async fn bytes(stream: ByteStream) -> Vec<u8> {
 }
 
 /// The generator knows JSON by one name only, and leaves a problem to be read.
-pub async fn problem<T: std::fmt::Debug>(answer: Result<T, Error<ByteStream>>) -> Problem {
+pub async fn problem<T>(answer: Result<T, Error<ByteStream>>) -> Problem {
     match answer {
         Err(Error::ErrorResponse(answer)) => serde_json::from_slice(&bytes(answer.into_inner()).await).unwrap(),
-        other => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was served"),
     }
+}
+
+async fn who(client: &Client) {
+    let me = client.get_me().send().await.unwrap();
+    assert!(me.scopes.iter().any(|scope| scope == "submit"), "{me:?}");
+    if me.token.is_some() {
+        let stranger = Client::new(client.baseurl());
+        assert_eq!(problem(stranger.get_me().send().await).await.code, Code::Unauthorized);
+    }
+    println!("who ok");
 }
 
 async fn submit_and_wait(client: &Client) {
@@ -58,6 +69,15 @@ async fn submit_and_wait(client: &Client) {
     let retried = client.retry_job().id(first.id).send().await.unwrap();
     assert_eq!(retried.retry_of, Some(first.id));
     println!("submit and wait ok");
+}
+
+async fn inputs(client: &Client) {
+    let file = client.upload_input().name("notes.txt").body("one two\nthree\n").send().await.unwrap();
+    assert_eq!((file.name.as_str(), file.size), ("notes.txt", 14));
+    let id = submit(client, "word-count", json!({ "file": file.id })).await.id;
+    assert_eq!(ended(client, id).await.result.as_deref(), Some("notes.txt: 2 lines, 3 words\n"));
+    assert_eq!(problem(client.delete_input().id(file.id).send().await).await.code, Code::Conflict);
+    println!("inputs ok");
 }
 
 async fn logs(client: &Client) {
