@@ -125,7 +125,7 @@ impl Feed {
 }
 
 impl Store {
-    /// Follows the events of all jobs from now on. Who wants to miss none looks first, with [`told`](Self::told).
+    /// Follows the events of all jobs from now on. Who wants to miss none looks first, with [`told_after`](Self::told_after).
     pub fn follow(&self) -> Following {
         let feed = Arc::clone(&self.shared.feed);
         let news = feed.out.subscribe();
@@ -141,8 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn told(&self, after: Position) -> Result<(Vec<(Told, Position)>, Position, bool), StoreError> {
-        let page = self.events(after, None, PAGE).await?;
+    pub async fn told_after(&self, position: Position) -> Result<(Vec<(Told, Position)>, Position, bool), StoreError> {
+        let page = self.events(position, None, PAGE).await?;
         let read = page.read;
         let few = 1..=ARTIFACTS;
         let ended = page.events.iter().filter(|event| event.status.is_terminal() && few.contains(&event.artifacts));
@@ -247,7 +247,7 @@ impl Reader {
                 Err(error) => tracing::debug!(%error, "can't look how far jobs are"),
             }
         }
-        match store.told(self.position.clone()).await {
+        match store.told_after(self.position.clone()).await {
             Ok((told, next, more)) => {
                 self.position = next;
                 let told: Vec<Told> = told.into_iter().map(|(told, _)| told).collect();

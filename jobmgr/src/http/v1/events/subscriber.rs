@@ -101,7 +101,7 @@ impl Subscriber {
 
     async fn look(&mut self) -> Result<Vec<Message>, StoreError> {
         let mut position = self.position.clone();
-        let (told, next, more) = self.store.told(position.clone()).await?;
+        let (told, next, more) = self.store.told_after(position.clone()).await?;
         let mut messages = Vec::new();
         for (told, after) in told {
             self.say(&told, &position, &after, &mut messages);
