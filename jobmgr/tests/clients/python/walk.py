@@ -118,7 +118,7 @@ def problems(client: Client | AuthenticatedClient) -> None:
 
 def who(client: Client | AuthenticatedClient) -> None:
     me = is_a(Me, get_me.sync(client=client))
-    assert "submit" in me.scopes, me
+    assert "admin" in me.scopes, me
     if isinstance(client, AuthenticatedClient):
         assert me.token and me.token.name == "caller", me
         stranger = connect(str(client.get_httpx_client().base_url), client.token[:-1] + "?")

@@ -121,7 +121,7 @@ async function problems() {
 
 async function who() {
   const me = given(await client.GET("/v1/me"));
-  assert.ok(me.scopes.includes("submit"));
+  assert.ok(me.scopes.includes("admin"));
   if (!token) return;
   assert.equal(me.token?.name, "caller");
   const refused = await client.GET("/v1/me", { headers: { Authorization: `Bearer ${token.slice(0, -1)}?` } });

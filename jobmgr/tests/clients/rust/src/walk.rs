@@ -46,7 +46,7 @@ pub async fn problem<T>(answer: Result<T, Error<ByteStream>>) -> Problem {
 
 async fn who(client: &Client) {
     let me = client.get_me().send().await.unwrap();
-    assert!(me.scopes.iter().any(|scope| scope == "submit"), "{me:?}");
+    assert!(me.scopes.iter().any(|scope| scope == "admin"), "{me:?}");
     if me.token.is_some() {
         let stranger = Client::new(client.baseurl());
         assert_eq!(problem(stranger.get_me().send().await).await.code, Code::Unauthorized);
