@@ -49,7 +49,7 @@ install_needed() {
     for package in "${packages_missing[@]}"; do
         case $package in
             # Nor are they started at the next boot.
-            postgresql | pgbouncer) as_root update-rc.d "$package" disable ;;
+            postgresql | pgbouncer | prometheus) as_root update-rc.d "$package" disable ;;
         esac
     done
     packages_missing=()

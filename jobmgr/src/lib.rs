@@ -22,6 +22,8 @@ pub mod jobspecs;
 pub mod keep;
 /// The machine that this process runs on.
 pub mod machine;
+/// What is counted and measured; the only room that names prometheus.
+pub mod metrics;
 /// Messages to those who asked to be told of what becomes of jobs.
 pub mod notify;
 /// The child process that runs jobs, and the worker's end of the line to it.
@@ -30,6 +32,8 @@ pub mod runner;
 pub mod secrets;
 /// The queue and everything that is remembered; the only room that names sqlx.
 pub mod store;
+/// Traces of jobs.
+pub mod telemetry;
 /// Claim, run, collect, finish.
 pub mod worker;
 /// A job's command on a machine that has no jobmgr but the program.

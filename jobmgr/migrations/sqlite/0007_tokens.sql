@@ -36,4 +36,4 @@ create table audit (
 create index audit_by_time on audit (done_at);
 
 -- How many jobs of a user wait.
-create index jobs_queued_by_user on jobs (user_id) where status = 'queued';
+create index jobs_queued_by_user on jobs (user_id, status) where status = 'queued';

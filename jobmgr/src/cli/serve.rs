@@ -12,11 +12,14 @@ use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
 use crate::auth::{By, Entry, NewToken, Scopes, Secret};
 use crate::config::{self, Auth, Config};
+use crate::domain::executor::Executors;
 use crate::domain::submission::LOCAL_USER;
 use crate::http::{self, Abouts, Api, Audit, Gate};
 use crate::jobspecs::Jobspecs;
 use crate::notify::{Notifier, Targets};
+use crate::runner::executors;
 use crate::store::Store;
+use crate::telemetry;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
@@ -43,13 +46,18 @@ pub(super) async fn serve(how: Serve) -> ExitCode {
 async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // From here on a signal is a request, however early it comes.
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    if let Some(files) = &config.server.tls {
+        http::check_tls(files).map_err(|why| format!("[Server] TLS: {why}"))?;
+    }
     let listener = bind(&config).await?;
+    let traces = telemetry::start(&config.telemetry)?;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if !address.ip().is_unspecified() {
         // Good for jobs of this machine at least.
-        parts.public_url.get_or_insert_with(|| format!("http://{address}"));
+        parts.public_url.get_or_insert_with(|| format!("{scheme}://{address}"));
     }
     let targets = Arc::new(Targets::new(&config.webhooks));
     let api = Api {
@@ -58,6 +66,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         secrets: parts.secrets.clone(),
         targets: Arc::clone(&targets),
+        executors: known_executors(&parts),
         config: Arc::new(within_open_files(config.server.clone())),
         gate: Arc::new(Gate::new(parts.store.clone(), config.server.auth, config.limits.clone())),
         audit: Audit::start(parts.store.clone()),
@@ -70,7 +79,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     let keeping = tokio::spawn(keeper.run());
     let silent = CancellationToken::new();
     let telling = tokio::spawn(notifier.run(silent.clone()));
-    greet(address, &jobspecs, how);
+    greet(&format!("{scheme}://{address}"), &jobspecs, how);
     first_token(&config, &database).await?;
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
@@ -101,6 +110,7 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // Messages that are on their way have a moment; the others are sent by whoever serves next.
     drop(telling.await);
     database.close().await;
+    traces.end();
     served.map_err(|error| format!("the HTTP server failed: {error}"))?;
     ended
 }
@@ -191,9 +201,15 @@ async fn first_token(config: &Config, store: &Store) -> Result<(), String> {
     Ok(())
 }
 
-fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs, how: &Serve) {
-    say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
-    say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
+/// What can run jobs here.
+fn known_executors(parts: &worker::Parts) -> Executors {
+    let plugins = parts.plugins.clone();
+    Executors::new(move || executors::known(&plugins))
+}
+
+fn greet(address: &str, jobspecs: &Jobspecs, how: &Serve) {
+    say(stdout(), format_args!("jobmgr {} listens on {address}", env!("CARGO_PKG_VERSION")));
+    say(stdout(), format_args!("  try it in a browser: {address}/docs"));
     if how.no_worker {
         say(stdout(), format_args!("  runs no jobs itself"));
         return;

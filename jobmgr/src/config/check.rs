@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Limits, Retention, Secrets, Server, Webhooks, Worker, database};
+use super::{Config, Limits, Retention, Secrets, Server, Telemetry, Webhooks, Worker, database};
 use crate::domain::duration::GoDuration;
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
 use crate::domain::labels;
@@ -27,6 +27,7 @@ pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mis
         webhooks(&config.webhooks),
         secrets(&config.secrets),
         limits(&config.limits),
+        telemetry(&config.telemetry),
     ];
     let wrong = checks.into_iter().find_map(Result::err);
     wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))?;
@@ -78,6 +79,15 @@ fn server(server: &Server) -> Result<(), Wrong> {
             url.escape_debug()
         );
         return Err(("Server.PublicURL", text));
+    }
+    if let Some(files) = &server.tls {
+        for (path, key, file) in
+            [("Server.TLS.Certificate", "Certificate", &files.certificate), ("Server.TLS.Key", "Key", &files.key)]
+        {
+            if file.as_os_str().is_empty() {
+                return Err((path, format!("'{key}' is empty; it names a PEM file")));
+            }
+        }
     }
     if server.jobspecs.as_os_str().is_empty() {
         return Err(("Server.Jobspecs", "'Jobspecs' is empty; it names a folder".to_owned()));
@@ -142,6 +152,7 @@ fn retention(retention: &Retention) -> Result<(), Wrong> {
         let text = "'MaxArtifactBytes': must be more than 0, and is 0; leave it out for no limit";
         return Err(("Retention.MaxArtifactBytes", text.to_owned()));
     }
+    lasting("Retention.Events", retention.events, 600 * second..=366 * day)?;
     lasting("Retention.Every", retention.every, second..=7 * day)?;
     if retention.grace < second {
         let grace = GoDuration::from(retention.grace);
@@ -196,6 +207,22 @@ fn webhooks(webhooks: &Webhooks) -> Result<(), Wrong> {
     }
     webhooks.retry_after.iter().try_for_each(|pause| lasting("Webhooks.RetryAfter", *pause, second / 10..=30 * day))?;
     lasting("Webhooks.Timeout", webhooks.timeout, second / 10..=60 * second)
+}
+
+fn telemetry(telemetry: &Telemetry) -> Result<(), Wrong> {
+    let Some(url) = &telemetry.otlp else { return Ok(()) };
+    if !is_server(url) {
+        let text = format!(
+            "'OTLP': '{}' is not the address of a server; use one such as \"http://127.0.0.1:4318\"",
+            url.escape_debug()
+        );
+        return Err(("Telemetry.OTLP", text));
+    }
+    if !cfg!(feature = "otel") {
+        let text = "'OTLP': this jobmgr sends no traces; build it with: cargo build --release --features otel";
+        return Err(("Telemetry.OTLP", text.to_owned()));
+    }
+    Ok(())
 }
 
 pub(super) fn within(path: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), Wrong> {

@@ -51,6 +51,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// How much callers may ask for.
     pub limits: Limits,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -72,6 +74,11 @@ pub struct Server {
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// The certificate and the key with which connections are encrypted; unset: they are not.
+    #[serde(rename = "TLS")]
+    pub tls: Option<TlsFiles>,
+    /// Whether the log has a line for each request.
+    pub access_log: bool,
     /// How large an uploaded file may be, and all files of one submission together, in bytes or as "16GiB".
     #[serde(with = "values::size")]
     #[schemars(with = "Size")]
@@ -97,6 +104,8 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            tls: None,
+            access_log: false,
             max_upload_bytes: 16 << 30,
             max_inputs: 100,
             max_connections: 4096,
@@ -114,6 +123,16 @@ pub enum Auth {
     Token,
     /// Everybody may do everything.
     None,
+}
+
+/// `[Server] TLS`: two PEM files, which are read anew when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate, and after it those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// `[Database]`
@@ -290,6 +309,10 @@ pub struct Retention {
     #[serde(with = "values::optional_size")]
     #[schemars(with = "Option<Size>")]
     pub max_artifact_bytes: Option<u64>,
+    /// How long it is known when a job came to which status; who reads events may be away for so long.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub events: Duration,
     /// How often old things are looked for.
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
@@ -313,6 +336,7 @@ impl Default for Retention {
             keep_artifacts: None,
             keep_audit: Some(90 * 24 * hour),
             max_artifact_bytes: None,
+            events: 24 * hour,
             every: hour,
             grace: hour,
             unused_inputs: 24 * hour,
@@ -384,6 +408,15 @@ impl Default for Webhooks {
             timeout: 15 * second,
         }
     }
+}
+
+/// `[Telemetry]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are sent to, by OTLP over HTTP: http://HOST:4318. Needs a jobmgr that was built with the feature otel.
+    #[serde(rename = "OTLP")]
+    pub otlp: Option<String>,
 }
 
 /// `[Executors.NAME]`

@@ -68,6 +68,7 @@ fn every_section_is_read() {
         KeepArtifacts = "1d12h"
         KeepAudit = "1d"
         MaxArtifactBytes = "1KiB"
+        Events = "36h"
         Every = "5m"
         [Limits]
         MaxQueued = 5
@@ -93,6 +94,7 @@ fn every_section_is_read() {
         keep_artifacts: Some(36 * hour),
         keep_audit: Some(day),
         max_artifact_bytes: Some(1024),
+        events: 36 * hour,
         every: hour / 12,
         grace: hour,
         unused_inputs: day,
@@ -399,6 +401,10 @@ fn the_example_has_every_key_and_no_other() {
                 Some(executor) => written.extend(executor.keys().map(|key| format!("{section}.NAME.{key}"))),
                 None => drop(written.insert(format!("{section}.{key}"))),
             }
+            // A table within a line.
+            for inner in value.as_table().filter(|_| section == "Server").into_iter().flatten() {
+                written.insert(format!("{section}.{key}.{}", inner.0));
+            }
         }
     }
     let settings = schemars::generate::SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
@@ -407,6 +413,33 @@ fn the_example_has_every_key_and_no_other() {
     paths(schema.as_value(), "", &mut known);
     assert!(known.contains("AWS.AccessKeyID") && known.contains("Worker.MaxArtifacts"));
     assert_eq!(written, known);
+}
+
+#[test]
+fn the_files_of_tls_are_a_pair() {
+    let files = Some(TlsFiles { certificate: "c.pem".into(), key: "k.pem".into() });
+    assert_eq!(load("[Server]\nTLS = { Certificate = 'c.pem', key = 'k.pem' }", &[]).unwrap().server.tls, files);
+    let variables = [("JOBMGR_SERVER__TLS__CERTIFICATE", "c.pem"), ("JOBMGR_SERVER__TLS__KEY", "k.pem")];
+    assert_eq!(load("", &variables).unwrap().server.tls, files);
+    for (text, word) in [
+        ("[Server]\nTLS = { Certificate = 'c.pem' }", "'Key'"),
+        ("[Server]\nTLS = { Certificate = '', Key = 'k' }", "'Certificate' is empty"),
+        ("[Server]\nTLS = { Certificate = 'c', Key = 'k', Ky = 'x' }", "'Ky'"),
+        ("[Server]\nTLS = 'c.pem'", "TLS"),
+    ] {
+        let problem = problem(text);
+        assert!(problem.starts_with("config.toml, line 2") && problem.contains(word), "{problem}");
+    }
+}
+
+#[test]
+fn traces_need_an_address_and_somebody_who_sends_them() {
+    assert!(problem("[Telemetry]\nOTLP = 'here'").contains("'OTLP': 'here' is not the address of a server"));
+    let found = load("[Telemetry]\nOTLP = 'http://127.0.0.1:4318'", &[]);
+    match cfg!(feature = "otel") {
+        true => assert!(found.unwrap().telemetry.otlp.is_some()),
+        false => assert!(found.unwrap_err().contains("--features otel")),
+    }
 }
 
 #[test]

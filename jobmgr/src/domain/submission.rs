@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::input::InputId;
 use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
+use super::trace::TraceParent;
 use super::webhook::OwnWebhook;
 
 /// The user whose jobs those are that came without a token.
@@ -48,6 +49,8 @@ pub struct NewJob {
     pub inputs: Vec<InputId>,
     /// Who is told of its end, beside those who are told of the ends of many.
     pub webhook: Option<OwnWebhook>,
+    /// The trace that its submission belongs to.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl Default for NewJob {
@@ -65,6 +68,7 @@ impl Default for NewJob {
             retry_of: None,
             inputs: Vec::new(),
             webhook: None,
+            trace_parent: None,
         }
     }
 }

@@ -57,6 +57,8 @@ pub enum Tag {
     Jobs,
     /// Files for jobs.
     Inputs,
+    /// Be told what becomes of jobs, as it happens.
+    Events,
     /// Fetch the files that jobs left.
     Artifacts,
     /// Be told of what becomes of jobs.

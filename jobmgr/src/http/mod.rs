@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::domain::executor::Executors;
 use crate::notify::Targets;
 use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// What is to be known of jobs before they are run.
 mod abouts;
+/// Each request in the log and in the numbers.
+mod access;
 /// What the OpenAPI document says about who may.
 mod asked;
 /// Who did what.
@@ -38,10 +41,14 @@ mod docs;
 mod front;
 /// Who calls, by the token of a request.
 mod gate;
+/// How little a browser may do with an answer.
+mod guard;
 /// The greeting and the health check.
 mod home;
 /// Under which names this server may be called, and from which pages.
 mod hosts;
+/// Numbers for monitoring.
+mod metrics;
 /// A job's output as text.
 mod output;
 /// How slow a client may be.
@@ -62,6 +69,10 @@ mod scopes;
 mod server;
 /// Addresses that nobody but us can make, and that expire.
 mod signature;
+/// Encrypted connections.
+mod tls;
+/// The trace that a submission belongs to.
+mod trace;
 /// The OpenAPI document with an operation for each jobspec.
 mod typed;
 /// Files of jobs that run elsewhere, under addresses that we signed.
@@ -86,6 +97,8 @@ pub struct Api {
     pub blobs: Blobs,
     /// What is to be known of jobs before they are run.
     pub abouts: Abouts,
+    /// What can run jobs here.
+    pub executors: Executors,
     /// Seals what nobody may read.
     pub secrets: Secrets,
     /// Where webhooks may lead.
@@ -104,12 +117,25 @@ pub struct Api {
 /// most 10 s) and returns when every connection is closed.
 ///
 /// # Errors
-/// When the listener's own address can't be read. What goes wrong with one connection ends only that one.
+/// When the listener's own address or the files of `[Server] TLS` can't be read. What goes wrong with one connection ends only that one.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> io::Result<()> {
     let limit = api.config.max_connections;
     let audit = api.audit.clone();
+    let tls = api.config.tls.as_ref().map(tls::Tls::open).transpose().map_err(io::Error::other)?.map(Arc::new);
     let front = front::Front::new(Arc::new(api), shutdown.clone());
-    let served = server::run(listener, Arc::new(front), limit, shutdown).await;
+    if let Some(tls) = tls.clone() {
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { shutdown.run_until_cancelled(tls.watch()).await });
+    }
+    let served = server::run(listener, server::Ways { front: Arc::new(front), tls }, limit, shutdown).await;
     audit.flush().await;
     served
+}
+
+/// Whether connections can be encrypted with these files.
+///
+/// # Errors
+/// Which file can't serve, and why.
+pub fn check_tls(files: &config::TlsFiles) -> Result<(), String> {
+    tls::Tls::open(files).map(drop)
 }

@@ -10,13 +10,15 @@ use poem::{Endpoint, Request, Response, Result, Route};
 use poem_openapi::OpenApi;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Routed;
 use super::classic::{Download, Get, Start};
 use super::home::Home;
+use super::metrics::Metrics;
 use super::refusal::Refusal;
 use super::scopes::{self, Need};
 use super::v1::{
-    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Inputs, Jobs, Jobspecs, Logs, Me, Run, Stats, Tokens,
-    Upload, Webhook, Webhooks, Workers, Zip,
+    Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Events, Executors, Inputs, JobEvents, Jobs, Jobspecs,
+    Logs, Me, Run, Stats, Tokens, Upload, Webhook, Webhooks, Workers, Zip,
 };
 use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
 
@@ -25,8 +27,9 @@ pub type Described = (
     (Start, Get, Download, Home),
     (Collection, Batch, Run, Jobs, Cancel, Logs, Attempts, Artifacts, Zip),
     (Inputs, Upload),
+    (JobEvents, Events),
     (Webhooks, Webhook, Deliveries),
-    (Jobspecs, Workers, Stats, Me, Tokens),
+    (Jobspecs, Workers, Executors, Stats, Metrics, Me, Tokens),
 );
 
 /// The routes: those of the document, made from the same source, and a few that it need not tell. What answers for
@@ -54,16 +57,19 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
         Artifacts { api: api.clone() },
         Zip { api: api.clone() },
     );
-    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing });
+    let files = (Inputs { api: api.clone() }, Upload { api: api.clone(), closing: closing.clone() });
+    let events = (JobEvents { api: api.clone(), closing: closing.clone() }, Events { api: api.clone(), closing });
     let webhooks = (Webhooks { api: api.clone() }, Webhook { api: api.clone() }, Deliveries { api: api.clone() });
     let server = (
         Jobspecs { api: api.clone() },
         Workers { api: api.clone() },
+        Executors { api: api.clone() },
         Stats { api: api.clone() },
+        Metrics::new(api.clone()),
         Me { api: api.clone() },
         Tokens { api },
     );
-    let described: Described = (classic, jobs, files, webhooks, server);
+    let described: Described = (classic, jobs, files, events, webhooks, server);
     described.add_routes(&mut table);
     table.into_iter().fold(Route::new(), |route, (path, methods)| {
         let resource = Resource::new(&path, methods, guard.clone());
@@ -88,6 +94,8 @@ struct Served {
 
 /// What answers under one path. Who may is decided here, by the route and never by the path as it was sent.
 struct Resource {
+    /// For numbers and the log: its path as the document writes it.
+    name: Routed,
     methods: Vec<Served>,
     allow: HeaderValue,
     guard: Guard,
@@ -102,7 +110,9 @@ impl Resource {
         names.sort_unstable();
         let allow = HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let served = |(method, endpoint)| Served { need: scopes::need(&method, path), method, endpoint };
-        Self { methods: methods.into_iter().map(served).collect(), allow, guard }
+        let methods: Vec<Served> = methods.into_iter().map(served).collect();
+        let documented = methods.iter().find_map(|served| served.need).map(|(path, _)| path);
+        Self { name: Routed(documented.unwrap_or(path).into()), methods, allow, guard }
     }
 
     fn of(&self, method: &Method) -> Option<&Served> {
@@ -138,23 +148,35 @@ impl Resource {
     }
 }
 
-impl Endpoint for Resource {
-    type Output = Response;
-
-    async fn call(&self, mut request: Request) -> Result<Response> {
+impl Resource {
+    async fn answer(&self, mut request: Request) -> Result<Response> {
         let Some(served) = self.serving(request.method()) else { return Ok(self.not_allowed()) };
         let Some((path, need)) = served.need else {
             tracing::error!(method = %served.method, path = request.uri().path(), "nobody has said who may call this");
             return Ok(Refusal::Forbidden("what nobody has").answer(request.uri().path()));
         };
-        match self.guard.gate.pass(&request, need).await {
-            Ok(None) => {}
-            Ok(Some(caller)) => request.set_data(caller),
+        let caller = match self.guard.gate.pass(&request, need).await {
+            Ok(caller) => caller,
             Err((refusal, caller)) => {
                 self.note(&request, (path, need), refusal, caller);
                 return Ok(refusal.answer(path));
             }
-        }
-        served.endpoint.call(request).await
+        };
+        let Some(caller) = caller else { return served.endpoint.call(request).await };
+        request.set_data(caller.clone());
+        let mut response = served.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response);
+        // The log says who it was.
+        response.set_data(caller);
+        Ok(response)
+    }
+}
+
+impl Endpoint for Resource {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let mut response = self.answer(request).await.unwrap_or_else(poem::Error::into_response);
+        response.extensions_mut().insert(self.name.clone());
+        Ok(response)
     }
 }

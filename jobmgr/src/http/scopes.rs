@@ -88,6 +88,12 @@ pub const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/jobspecs", Need::Any),
     ("GET", "/v1/jobspecs/{name}", Need::Any),
     ("GET", "/v1/stats", Need::Any),
+    ("GET", "/v1/executors", Need::Any),
+    ("GET", "/metrics", Need::Read),
+    // What becomes of jobs, as it happens.
+    ("GET", "/v1/jobs/{id}/events", Need::Any),
+    ("GET", "/v1/events", Need::Any),
+    ("GET", "/v1/events/ws", Need::Any),
     // Who is told of what becomes of jobs.
     ("GET", "/v1/webhooks", Need::Admin),
     ("POST", "/v1/webhooks", Need::Admin),

@@ -122,10 +122,20 @@ impl Keeper {
         if let Err(error) = pass.inputs().await {
             pass.totals.troubles.push(error.to_string());
         }
+        let mut totals = pass.totals;
         if !dry_run && let Err(error) = self.shorten_audit().await {
-            pass.totals.troubles.push(error.to_string());
+            totals.troubles.push(error.to_string());
         }
-        pass.totals
+        if !dry_run && let Err(error) = self.drop_events().await {
+            totals.troubles.push(error.to_string());
+        }
+        totals
+    }
+
+    /// Events are many and small: nobody is told of each.
+    async fn drop_events(&self) -> Result<(), StoreError> {
+        while self.store.drop_events(self.config.events).await? {}
+        Ok(())
     }
 }
 

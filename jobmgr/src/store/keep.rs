@@ -4,16 +4,17 @@
 //! here: every statement says so, or follows one that did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, ROWS, Text};
-use super::statements::Statements;
+use super::statements::{ARTIFACT, Statements};
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Store, StoreError, inputs, logs};
-use crate::domain::job::{JobId, LogBody, Status};
+use super::{Store, StoreError, events, inputs, logs, read};
+use crate::domain::job::{Artifact, JobId, LogBody, Status};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -64,6 +65,8 @@ pub(super) enum Write {
     Mention(JobId, String),
     /// Jobs, with all of their rows.
     Jobs(Vec<JobId>),
+    /// Events that are older than this.
+    Events(Duration),
 }
 
 /// What belongs to jobs, by `job_id`, and goes with them.
@@ -77,6 +80,7 @@ pub(super) struct Texts {
     all_held: Text,
     held: [Text; 4],
     some_artifacts: Text,
+    artifacts: [Text; 4],
     keys_of_artifacts: [Text; 4],
     keys_of_logs: [Text; 4],
     keys_of_attempts: [Text; 4],
@@ -119,6 +123,7 @@ impl Texts {
             some_artifacts: text(&format!(
                 "select id, object_key from artifacts where job_id = ? order by id limit {PAGE}"
             )),
+            artifacts: among(&format!("select {ARTIFACT} from artifacts"), "job_id", " order by id"),
             keys_of_artifacts: among("select job_id, object_key from artifacts", "job_id", ""),
             keys_of_logs: among(&format!("select id, {logs} from jobs"), "id", ""),
             keys_of_attempts: among(&format!("select job_id, {logs} from attempts"), "job_id", ""),
@@ -187,6 +192,21 @@ impl Store {
                 let rows = select(connection, statements, &statements.keep.held, &jobs).await?;
                 let pairs = rows.iter().map(|row| Ok((row.try_get(0)?, held(row, 1)?)));
                 Ok(pairs.collect::<Outcome<_>>()?)
+            })
+        })
+        .await
+    }
+
+    /// The artifacts of these jobs, by their ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn artifacts_in(&self, jobs: Vec<JobId>) -> Result<Vec<Artifact>, StoreError> {
+        self.read(move |connection, statements| {
+            let jobs = jobs.clone();
+            Box::pin(async move {
+                let rows = select(connection, statements, &statements.keep.artifacts, &jobs).await?;
+                Ok(rows.iter().map(read::artifact_from).collect::<Outcome<_>>()?)
             })
         })
         .await
@@ -362,6 +382,7 @@ pub(super) async fn apply(
         Write::Artifacts(ids) => change(connection, statements, &statements.keep.drop_artifacts, ids).await?,
         Write::Mention(job, why) => mention(connection, statements, *job, why).await?,
         Write::Jobs(jobs) => drop_jobs(connection, statements, jobs, done).await?,
+        Write::Events(age) => events::drop_old(connection, statements, *age).await?,
     };
     Ok(())
 }

@@ -21,12 +21,12 @@ mod deliveries;
 mod dialect;
 /// What executors of libraries were given.
 mod dispatch;
-/// Who waits for the end of which job.
-mod ends;
 /// What can go wrong.
 mod error;
 /// What became of jobs, change by change.
 mod events;
+/// Events as they come, read once for all who follow them.
+mod feed;
 /// On which kind of file system a database file lies.
 mod filesystem;
 /// Files that clients uploaded, and the jobs that they were given to.
@@ -39,6 +39,8 @@ mod list;
 mod logs;
 /// Opening: connections, checks, migrations, the installation's own values.
 mod open;
+/// Who waits for what becomes of which job.
+mod news;
 /// Where a reader of events stands.
 mod position;
 /// Jobs and artifacts for readers.
@@ -76,13 +78,15 @@ pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
 pub use deliveries::AskedDeliveries;
 pub use dispatch::{Dispatch, Leftover, Taken};
-pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
+use feed::Feed;
+pub use feed::{Following, Heard, Told, UnderWay};
 pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
-pub use list::{Asked, Counts};
+pub use list::{Asked, Backlog, Counts, RATED};
 pub use open::{Inspection, Original};
-pub use position::{BadPosition, Position};
+pub use news::News;
+pub use position::{BadPosition, Position, Read, Step};
 use statements::Statements;
 pub use submit::Submitted;
 use wake::Wake;
@@ -90,6 +94,7 @@ pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
+use crate::metrics;
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -105,6 +110,7 @@ struct Shared {
     statements: Arc<Statements>,
     writer: Writer,
     wake: Arc<Wake>,
+    feed: Arc<Feed>,
     installation: open::Installation,
 }
 
@@ -311,6 +317,8 @@ impl Store {
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
+            run_after_ms: 0,
+            trace_parent: None,
             worker: worker.to_owned(),
         };
         self.leave_job(&claim).await
@@ -431,9 +439,10 @@ impl Store {
         self.shared.wake.messages.notified().await;
     }
 
-    /// Waits for a job's end; only what this process does is told.
-    pub fn end_of(&self, id: JobId) -> End {
-        self.shared.wake.ends.of(id)
+    /// Waits for news of a job. A hint: on other databases than PostgreSQL only what this process does is told, unless
+    /// somebody [follows](Self::follow) the events.
+    pub fn news_of(&self, id: JobId) -> News {
+        self.shared.wake.news.of(id, self.shared.wake.is_told().then(|| self.follow()))
     }
 
     /// The key that signs download URLs of the local store; made once per database.
@@ -480,10 +489,11 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         spawned(async move {
             let begun = Instant::now();
-            match shared.read_once(&work).await {
+            let read = match shared.read_once(&work).await {
                 Err(StoreError::Unavailable(_)) if begun.elapsed() < AT_ONCE => shared.read_once(&work).await,
                 result => result,
-            }
+            };
+            read.inspect_err(|error| metrics::database_error(error.kind()))
         })
         .await
     }

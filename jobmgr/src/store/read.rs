@@ -65,7 +65,7 @@ pub(super) fn listed(row: &AnyRow, id: JobId) -> Result<Job, StoreError> {
     })
 }
 
-fn progress_from(text: &str) -> Option<Progress> {
+pub(super) fn progress_from(text: &str) -> Option<Progress> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     let message = value.get("message").and_then(|message| message.as_str()).unwrap_or_default();
     Some(Progress { percent: value.get("percent")?.as_f64()?, message: message.to_owned() })
@@ -117,7 +117,7 @@ pub(super) async fn artifact(
     Ok(row.as_ref().map(artifact_from).transpose()?)
 }
 
-fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
+pub(super) fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
     Ok(Artifact {
         id: row.try_get("id")?,
         job_id: row.try_get("job_id")?,

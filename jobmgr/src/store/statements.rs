@@ -90,6 +90,8 @@ pub(super) struct Statements {
     pub(super) audit: super::audit::Texts,
     pub(super) webhooks: super::webhooks::Texts,
     pub(super) deliveries: super::deliveries::Texts,
+    /// Jobs that run and say how far they are.
+    pub(super) under_way: Text,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -98,7 +100,8 @@ const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_a
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
-const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
+/// What is read of an artifact.
+pub(super) const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
 
 impl Statements {
     pub(super) fn new(dialect: Dialect, pooled: bool, id_step: i64) -> Self {
@@ -117,8 +120,8 @@ impl Statements {
             id_step,
             submit: insert(
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
-                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text)",
-                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?)",
+                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text, trace_parent)",
+                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?, ?)",
                 if dialect.returns_ids() { " returning id" } else { "" },
             ),
             submissions: super::submit::Texts::new(dialect),
@@ -255,6 +258,10 @@ impl Statements {
             audit: super::audit::Texts::new(dialect),
             webhooks: super::webhooks::Texts::new(dialect),
             deliveries: super::deliveries::Texts::new(dialect),
+            under_way: text(
+                "select id, user_id, name, attempt, progress from jobs where status = 'started' \
+                 and progress is not null order by id limit 1000",
+            ),
         }
     }
 

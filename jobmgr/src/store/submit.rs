@@ -231,6 +231,7 @@ pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob], key: Option<&Key
         values.add(job.max_retries).map_err(sqlx::Error::Encode)?;
         values.add(job.retry_of).map_err(sqlx::Error::Encode)?;
         values.add(key.map(|key| key.text.clone())).map_err(sqlx::Error::Encode)?;
+        values.add(job.trace_parent.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
     }
     Ok(())
 }

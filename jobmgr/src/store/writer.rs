@@ -24,6 +24,7 @@ use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
 use crate::domain::webhook::Due;
+use crate::metrics;
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
@@ -243,6 +244,9 @@ async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: 
         if ops.iter().zip(&results).any(|(op, result)| result.as_ref().is_ok_and(|done| events::some(op, done))) {
             connector.wake.changed();
         }
+        if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+            metrics::database_error(error.kind());
+        }
         for ((op, reply), result) in ops.iter().zip(replies).zip(results) {
             if let (Op::Finish { .. }, Ok(_)) = (op, &result) {
                 crash::at(Point::AfterCommit);
@@ -270,9 +274,16 @@ async fn close(connection: Option<AnyConnection>) {
 
 /// Tells of what others may wait for.
 fn signal(wake: &Wake, op: &Op, done: &Done) {
-    let runnable = match op {
+    let new = match op {
         Op::Submit(_) => 1,
         Op::SubmitAll { .. } => done.submitted.new_ones(),
+        _ => 0,
+    };
+    if new > 0 {
+        metrics::submitted(new);
+    }
+    let runnable = match op {
+        Op::Submit(_) | Op::SubmitAll { .. } => new,
         Op::Release { delay, .. } | Op::Retry { delay, .. } if delay.is_zero() => done.moved,
         Op::Leave(_) => done.moved,
         _ => done.swept.queued,
@@ -281,10 +292,12 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
         wake.work(runnable);
     }
     match op {
-        Op::Finish { claim, .. } => wake.ends.tell(claim.id),
-        Op::Cancel(id) => wake.ends.tell(*id),
-        _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
+        Op::Finish { claim, .. } => wake.news.tell(claim.id),
+        Op::Cancel(id) => wake.news.tell(*id),
+        _ => done.ended.iter().for_each(|id| wake.news.tell(*id)),
     }
+    done.requeued.iter().for_each(|(id, _)| wake.news.tell(*id));
+    done.claims.iter().for_each(|claim| wake.news.tell(claim.id));
     if let Op::Delivery(write) = op
         && write.makes_due()
         && done.moved > 0
@@ -374,6 +387,9 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
             *slot = Some(connection);
         }
         tries += 1;
+        if StoreError::is_conflict(&error) {
+            metrics::conflict();
+        }
         if !StoreError::is_conflict(&error) || tries == TRIES {
             return Err(Broken::Undone(error.into()));
         }

@@ -44,6 +44,29 @@ pub(super) enum Ending {
     Fenced,
 }
 
+impl Ending {
+    /// What the metrics call it.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Ending::Finish(finish) => finish.status.as_str(),
+            Ending::Release { .. } => "released",
+            Ending::Retry { .. } => "retried",
+            Ending::Crashed(_) => "crashed",
+            Ending::Detach { .. } => "detached",
+            Ending::Fenced => "lost",
+        }
+    }
+
+    /// Whether the job had a jobspec: the name of one that had none may be anything.
+    pub(super) fn had_jobspec(&self) -> bool {
+        match self {
+            Ending::Finish(finish) => finish.reason != Some(Reason::InvalidJob),
+            Ending::Retry { .. } | Ending::Crashed(_) => true,
+            Ending::Release { .. } | Ending::Detach { .. } | Ending::Fenced => false,
+        }
+    }
+}
+
 /// What a slot keeps from one attempt to the next.
 #[derive(Default)]
 pub(super) struct Kept {

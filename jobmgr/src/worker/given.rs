@@ -56,6 +56,9 @@ pub(super) fn request(
             }
         }
     }
+    if let Some(trace) = &claim.trace_parent {
+        env.insert("TRACEPARENT".to_owned(), trace.clone());
+    }
     env.extend(spec.env.clone());
     env.extend([
         ("JOBMGR_ARTIFACTS_DIR".to_owned(), show(&directory.artifacts())),

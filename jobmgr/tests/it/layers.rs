@@ -3,11 +3,18 @@
 use std::path::{Path, PathBuf};
 
 /// A word, and the only folders or files of `src` whose code may have it.
-const ROOMS: [(&str, &[&str]); 4] =
-    [("sqlx", &["store"]), ("poem", &["http"]), ("object_store", &["blobs"]), ("libloading", &["runner"])];
+const ROOMS: [(&str, &[&str]); 7] = [
+    ("sqlx", &["store"]),
+    ("poem", &["http"]),
+    ("object_store", &["blobs"]),
+    ("libloading", &["runner"]),
+    ("prometheus", &["metrics"]),
+    ("opentelemetry", &["telemetry"]),
+    ("nvml_wrapper", &["machine"]),
+];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 12] = [
+const STRANGERS: [(&str, &[&str]); 14] = [
     ("secrets", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"]),
     ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
     ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
@@ -22,6 +29,8 @@ const STRANGERS: [(&str, &[&str]); 12] = [
     ("notify", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
     ("wrap", &["crate::"]),
     ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
+    ("metrics", &["crate::"]),
+    ("telemetry", &["crate::http", "crate::worker", "crate::store", "crate::cli", "crate::runner", "crate::keep"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

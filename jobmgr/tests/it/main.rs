@@ -58,6 +58,9 @@ mod keep;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;
+// POSIX shells, python3 and /proc.
+#[cfg(target_os = "linux")]
+mod operations;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;

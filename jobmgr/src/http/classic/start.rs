@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::super::body::Unreadable;
 use super::super::docs::Tag;
+use super::super::trace::Trace;
 use super::super::v1::Code;
 use super::super::{Api, Caller, queues};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
@@ -36,14 +37,14 @@ impl Start {
     /// A name that no jobspec has is accepted too: that job fails when its turn comes. `multipart/form-data` and
     /// values in the query string work as well; the body wins.
     #[oai(path = "/jobs/start", method = "post", operation_id = "startJob", tag = "Tag::Jobs")]
-    async fn start(&self, caller: Caller, form: StartForm) -> StartAnswer {
+    async fn start(&self, caller: Caller, trace: Trace, form: StartForm) -> StartAnswer {
         let job = match form.0 {
             Ok(fields) => self.job(fields).await,
             Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(error(ErrorCode::TooLarge)),
             Err(Unreadable::Incomplete) => return StartAnswer::Incomplete(error(ErrorCode::IncompleteForm)),
         };
         let job = match job {
-            Ok(job) => job,
+            Ok(job) => NewJob { trace_parent: trace.parent(), ..job },
             Err(ErrorCode::InternalServerError) => {
                 return StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS);
             }

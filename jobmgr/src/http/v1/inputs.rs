@@ -117,7 +117,11 @@ impl Inputs {
         /// The file's id.
         id: Path,
     ) -> Result<DeleteAnswer, Failed<OfEnd>> {
-        let id = self.find(&caller, id).await?.id;
+        let input = self.find(&caller, id).await?;
+        let id = input.id;
+        if !caller.changes(input.user_id) {
+            return Err(Problem::not_yours(format_args!("input {id}")).into());
+        }
         forget(&self.api, vec![id]).await;
         let left = self.api.store.inputs(vec![id]).await.map_err(|error| Problem::failed(&error))?;
         if left.is_empty() {

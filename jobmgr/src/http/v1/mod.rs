@@ -2,6 +2,10 @@
 
 /// The files that jobs left.
 mod artifacts;
+/// What can run jobs.
+mod executors;
+/// What becomes of jobs, as it happens.
+mod events;
 /// The problems that an operation may have.
 mod failed;
 /// Files that are uploaded before the jobs that use them.
@@ -44,8 +48,10 @@ mod zip;
 use crate::domain::time;
 
 pub use artifacts::Artifacts;
+pub use events::Events;
+pub use executors::Executors;
 pub use inputs::Inputs;
-pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run, Upload};
+pub use jobs::{Attempts, Batch, Cancel, Collection, JobEvents, Jobs, Logs, Run, Upload};
 pub use jobspecs::Jobspecs;
 pub use me::Me;
 pub use problem::{Code, Problem, ProblemJson};

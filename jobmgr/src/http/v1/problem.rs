@@ -168,10 +168,9 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
-    /// The caller sees the job, and may not change it.
-    pub fn not_yours(id: JobId) -> Self {
-        let detail = format!("job {id} is another user's; to change it needs a token with the scope `admin`");
-        Self::new(Code::Forbidden, detail)
+    /// The caller sees it, and may not change it.
+    pub fn not_yours(what: impl std::fmt::Display) -> Self {
+        Self::new(Code::Forbidden, format!("{what} is another user's; to change it needs a token with the scope `admin`"))
     }
 
     /// Nobody has this number.

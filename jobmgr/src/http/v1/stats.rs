@@ -11,7 +11,7 @@ use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem};
 use crate::domain::job::Status;
-use crate::store::Counts;
+use crate::store::{Counts, RATED};
 
 /// `GET /v1/stats`
 pub struct Stats {
@@ -30,7 +30,8 @@ impl Causes for OfStats {
 impl Stats {
     /// Count jobs
     ///
-    /// How many jobs there are by status, of those that the caller may see, and how long the oldest that could start has been waiting.
+    /// How many jobs there are by status, of those that the caller may see, how long the oldest that could start has
+    /// been waiting, and how many came and ended lately.
     #[oai(path = "/v1/stats", method = "get", operation_id = "getStats", tag = "Tag::Server")]
     async fn stats(&self, caller: Caller) -> Result<StatsAnswer, Failed<OfStats>> {
         let counts = self
@@ -61,6 +62,10 @@ struct StatsInfo {
     /// How long the oldest job that could start waits, in milliseconds; null: none does.
     #[oai(nullable)]
     oldest_queued_ms: Option<u64>,
+    /// How many were submitted per minute, over the last five.
+    submitted_per_minute: f64,
+    /// How many ended per minute, over the last five.
+    finished_per_minute: f64,
 }
 
 impl From<Counts> for StatsInfo {
@@ -75,8 +80,16 @@ impl From<Counts> for StatsInfo {
             failed: of(Status::Failed),
             canceled: of(Status::Canceled),
             oldest_queued_ms: counts.oldest_queued_ms,
+            submitted_per_minute: per_minute(counts.submitted),
+            finished_per_minute: per_minute(counts.finished),
         }
     }
+}
+
+/// To one decimal.
+fn per_minute(count: u64) -> f64 {
+    let minutes = RATED.as_secs_f64() / 60.0;
+    (count as f64 / minutes * 10.0).round() / 10.0
 }
 
 #[derive(ApiResponse)]

@@ -12,6 +12,7 @@ use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem, ProblemJson};
 use super::timestamp::Timestamp;
+use crate::domain::gpu::Gpu;
 use crate::store::Worker;
 
 /// `GET /v1/workers` and `POST /v1/workers/{id}/drain`
@@ -93,6 +94,8 @@ struct WorkerInfo {
     slots: i64,
     /// What it has, for a jobspec's `Requires`.
     labels: Vec<String>,
+    /// The GPUs of its machine, where NVIDIA's driver tells of them.
+    gpus: Vec<GpuInfo>,
     /// `active`, or `draining`: it finishes what it runs and takes nothing new.
     state: String,
     /// When it started.
@@ -113,11 +116,31 @@ impl From<Worker> for WorkerInfo {
             version: says.version,
             slots: says.slots,
             labels: says.labels,
+            gpus: says.gpus.into_iter().map(GpuInfo::from).collect(),
             state: says.state,
             started: Timestamp::of(worker.started_ms),
             last_seen: Timestamp::of(worker.heartbeat_ms),
             alive: worker.alive,
         }
+    }
+}
+
+/// A GPU.
+#[derive(Object, Serialize)]
+#[oai(rename = "Gpu", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+struct GpuInfo {
+    /// Unique over all machines.
+    id: String,
+    /// Its model.
+    name: String,
+    /// How much memory it has; 0 where it does not say.
+    memory_bytes: u64,
+}
+
+impl From<Gpu> for GpuInfo {
+    fn from(gpu: Gpu) -> Self {
+        Self { id: gpu.id, name: gpu.name, memory_bytes: gpu.memory_bytes }
     }
 }
 

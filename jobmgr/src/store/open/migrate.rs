@@ -23,6 +23,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (6, "events", include_str!("../../../migrations/sqlite/0006_events.sql")),
             (7, "tokens", include_str!("../../../migrations/sqlite/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/sqlite/0008_webhooks.sql")),
+            (9, "traces", include_str!("../../../migrations/sqlite/0009_traces.sql")),
         ],
         Dialect::Postgres => &[
             (2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql")),
@@ -32,6 +33,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (6, "events", include_str!("../../../migrations/postgres/0006_events.sql")),
             (7, "tokens", include_str!("../../../migrations/postgres/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/postgres/0008_webhooks.sql")),
+            (9, "traces", include_str!("../../../migrations/postgres/0009_traces.sql")),
         ],
         Dialect::Mysql => &[
             (2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql")),
@@ -41,6 +43,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (6, "events", include_str!("../../../migrations/mysql/0006_events.sql")),
             (7, "tokens", include_str!("../../../migrations/mysql/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/mysql/0008_webhooks.sql")),
+            (9, "traces", include_str!("../../../migrations/mysql/0009_traces.sql")),
         ],
     };
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jobmgr::blobs::Blobs;
 use jobmgr::config;
+use jobmgr::domain::executor::Executors;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters, Reason, Status};
 use jobmgr::domain::submission::NewJob;
 use jobmgr::http::{self, Abouts, Api, Audit, Gate};
@@ -65,6 +66,7 @@ impl Server {
             audit: Audit::start(store.clone()),
             queues: Arc::default(),
             store,
+            executors: Executors::new(Vec::new),
             blobs: Blobs::open(&storage, None).unwrap(),
             secrets,
             targets: Arc::default(),

@@ -3,9 +3,12 @@
 mod artifacts;
 mod auth;
 mod client;
+mod headers;
 mod inputs;
+mod events;
 mod jobs;
 mod limits;
 mod server;
 mod submissions;
+mod tls;
 mod v1;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::super::{Api, Caller, queues};
 use super::super::failed::Failed;
 use super::super::json::Object as Fields;
@@ -39,6 +40,7 @@ impl Batch {
     async fn submit(
         &self,
         caller: Caller,
+        trace: Trace,
         body: JsonBody<SubmitBatch, MAX>,
     ) -> Result<BatchAnswer, Failed<OfSubmission>> {
         let (mut object, _) = body.0?;
@@ -59,7 +61,7 @@ impl Batch {
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
             match draft.job(&self.api, &caller).await {
-                Ok(job) => jobs.push(NewJob { user_id: caller.user_id, ..job }),
+                Ok(job) => jobs.push(NewJob { trace_parent: trace.parent(), user_id: caller.user_id, ..job }),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
         }

@@ -49,7 +49,7 @@ impl Cancel {
             let owner =
                 store.owner(id).await.map_err(failed)?.filter(|owner| caller.sees(*owner)).ok_or_else(nobody)?;
             if !caller.changes(owner) {
-                return Err(Problem::not_yours(id).into());
+                return Err(Problem::not_yours(format_args!("job {id}")).into());
             }
         }
         match store.cancel(id).await.map_err(failed)? {

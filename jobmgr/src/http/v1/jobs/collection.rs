@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
@@ -18,6 +19,7 @@ use super::super::values::{Cursor, Label, Limit, Time, Wait};
 use super::request::{IdempotencyKey, JsonBody};
 use super::submit::{Created, MAX, OfSubmission, SubmitJob, submit};
 use crate::domain::job::Status;
+use crate::domain::submission::NewJob;
 use crate::store::Asked;
 
 /// `GET` and `POST /v1/jobs`
@@ -51,6 +53,7 @@ impl Collection {
         /// What the client calls this submission: 1 to 255 ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyKey,
+        trace: Trace,
         body: JsonBody<SubmitJob, MAX>,
     ) -> Result<Created, Failed<OfSubmission>> {
         let mut errors = Vec::new();
@@ -58,7 +61,7 @@ impl Collection {
         let (object, digest) = body.0?;
         let key = idempotency.or_note(&mut errors, digest);
         let job = match Draft::read(object, "").job(&self.api, &caller).await {
-            Ok(job) if errors.is_empty() => job,
+            Ok(job) if errors.is_empty() => NewJob { trace_parent: trace.parent(), ..job },
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),
         };

@@ -92,7 +92,7 @@ impl Jobs {
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
         let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
         if !caller.changes(job.user_id) {
-            return Err(Problem::not_yours(id).into());
+            return Err(Problem::not_yours(format_args!("job {id}")).into());
         }
         let about = known(&self.api, &job.name).await?;
         let inputs = self.api.store.inputs_of(id).await.map_err(|error| Problem::failed(&error))?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::super::{Api, Caller};
 use super::super::failed::Failed;
 use super::super::parameter::Optional;
@@ -48,6 +49,7 @@ impl Run {
         /// What the client calls this submission: 1 to 255 ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyKey,
+        trace: Trace,
         body: JsonBody<BTreeMap<String, Any<Value>>, MAX>,
     ) -> Result<Created, Failed<OfSubmission>> {
         let mut errors = Vec::new();
@@ -65,7 +67,15 @@ impl Run {
         let priority = priority.map_or(about.priority, |Priority(priority)| priority);
         let queue_timeout = about.queue_timeout();
         let (parameters, inputs) = (checked.parameters, checked.inputs);
-        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, inputs, ..NewJob::default() };
+        let job = NewJob {
+            name: jobspec.0,
+            parameters,
+            priority,
+            queue_timeout,
+            inputs,
+            trace_parent: trace.parent(),
+            ..NewJob::default()
+        };
         Ok(submit(&self.api, &caller, job, key, wait, &self.closing).await?)
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::Api;
 use super::super::super::caller::Caller;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
 use super::super::failed::{Causes, Failed};
 use super::super::intake::{Intake, forget};
 use super::super::json::{Object, parse};
@@ -70,6 +71,7 @@ impl Upload {
     async fn submit(
         &self,
         caller: Caller,
+        trace: Trace,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
         wait: Optional<Wait>,
         /// What the client calls this submission: 1 to 255 ASCII characters.
@@ -85,7 +87,7 @@ impl Upload {
         let digest = digest_with(digest, &object, &names, &intake);
         let key = idempotency.or_note(&mut errors, digest);
         let job = match Draft::read(object, "").job_with(&self.api, &caller, &names).await {
-            Ok(job) if errors.is_empty() => job,
+            Ok(job) if errors.is_empty() => NewJob { trace_parent: trace.parent(), ..job },
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),
         };
@@ -100,6 +102,7 @@ impl Upload {
     async fn run(
         &self,
         caller: Caller,
+        trace: Trace,
         /// The name of the jobspec.
         jobspec: Path<String>,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
@@ -125,7 +128,9 @@ impl Upload {
             return Err(Problem::invalid(errors).into());
         }
         let (priority, queue_timeout, user_id) = (about.priority, about.queue_timeout(), caller.user_id);
-        let job = NewJob { name: jobspec.0, parameters, priority, queue_timeout, user_id, ..NewJob::default() };
+        let trace_parent = trace.parent();
+        let job =
+            NewJob { name: jobspec.0, parameters, priority, queue_timeout, user_id, trace_parent, ..NewJob::default() };
         Ok(self.with_files(&caller, job, names, intake, key, wait).await?)
     }
 }

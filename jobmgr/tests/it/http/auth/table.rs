@@ -25,6 +25,11 @@ const MAY: &[(&str, &str, &str)] = &[
     ("POST", "/v1/jobs", "sa"),
     ("POST", "/v1/jobs/batch", "sa"),
     ("POST", "/v1/run/{jobspec}", "sa"),
+    ("POST", "/v1/jobs/upload", "sa"),
+    ("POST", "/v1/run/{jobspec}/upload", "sa"),
+    ("POST", "/v1/inputs", "sa"),
+    ("GET", "/v1/inputs/{id}", "rsa"),
+    ("DELETE", "/v1/inputs/{id}", "sa"),
     ("GET", "/v1/jobs/{id}", "rsa"),
     ("DELETE", "/v1/jobs/{id}", "a"),
     ("POST", "/v1/jobs/{id}/cancel", "sa"),
@@ -38,6 +43,8 @@ const MAY: &[(&str, &str, &str)] = &[
     ("GET", "/v1/jobspecs", "rsa"),
     ("GET", "/v1/jobspecs/{name}", "rsa"),
     ("GET", "/v1/stats", "rsa"),
+    ("GET", "/v1/executors", "rsa"),
+    ("GET", "/metrics", "ra"),
     ("GET", "/v1/workers", "ra"),
     ("POST", "/v1/workers/{id}/drain", "a"),
     ("GET", "/v1/me", "rsa"),
@@ -79,7 +86,7 @@ fn filled(path: &str) -> String {
     path.replace("{id}", "999999")
         .replace("{delivery}", "999999")
         .replace("{name}", "nothing")
-        .replace("{jobspec}", "nothing")
+        .replace("{jobspec}", "nothing").replace("{delivery}", "999999")
 }
 
 /// The head of an answer: some answers stay open.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jobmgr::domain::job::{Job, JobId, Status};
 use jobmgr::domain::submission::{Key, NewJob};
+use jobmgr::domain::trace::TraceParent;
 use jobmgr::store::{Asked, Store, Submitted};
 
 use super::{LEASE, claim_one, completed, job};
@@ -18,6 +19,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_removed_job_frees_its_key_and_labels(&fresh().await).await;
     a_list_has_what_is_asked_for(&fresh().await).await;
     pages_follow_each_other(&fresh().await).await;
+    a_claim_knows_its_trace(&fresh().await).await;
     jobs_are_counted(&fresh().await).await;
 }
 
@@ -49,6 +51,16 @@ async fn what_is_said_of_a_job_is_kept(store: &Store) {
     assert_eq!(claim_one(store, "w", LEASE).await.unwrap().max_retries, Some(7));
     store.submit(job("plain", 50)).await.unwrap();
     assert_eq!(claim_one(store, "w", LEASE).await.unwrap().max_retries, None);
+}
+
+async fn a_claim_knows_its_trace(store: &Store) {
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = NewJob { trace_parent: TraceParent::parse(text), ..job("traced", 1) };
+    store.submit_all(vec![traced.clone(), job("not", 2)]).await.unwrap();
+    store.submit(NewJob { priority: 3, ..traced }).await.unwrap();
+    for trace in [Some(text), None, Some(text)] {
+        assert_eq!(claim_one(store, "w", LEASE).await.unwrap().trace_parent.as_deref(), trace);
+    }
 }
 
 async fn a_job_waits_for_its_time(store: &Store) {
@@ -222,8 +234,15 @@ async fn jobs_are_counted(store: &Store) {
     let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status, [(Status::Queued, 2)]);
     assert!((20..60_000).contains(&counts.oldest_queued_ms.unwrap()), "{counts:?}");
-    claim_one(store, "w", LEASE).await.unwrap();
+    assert_eq!((counts.submitted, counts.finished), (2, 0));
+    let claim = claim_one(store, "w", LEASE).await.unwrap();
     let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status.iter().map(|(_, count)| count).sum::<u64>(), 2);
     assert_eq!(counts.oldest_queued_ms, None);
+    let backlog = store.backlog().await.unwrap();
+    let expected = [(Status::Queued, "later".to_owned(), 1), (Status::Started, "x".to_owned(), 1)];
+    assert_eq!((backlog.jobs.as_slice(), backlog.oldest_queued_ms), (expected.as_slice(), None));
+    store.finish(&claim, completed(claim.attempt, b""), None).await.unwrap();
+    let counts = store.counts(None).await.unwrap();
+    assert_eq!((counts.submitted, counts.finished), (2, 1));
 }

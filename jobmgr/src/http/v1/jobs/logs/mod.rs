@@ -20,11 +20,11 @@ use crate::store::Stream;
 /// Bytes as they come, until the job ends.
 mod follow;
 /// The output of attempts that are over.
-mod kept;
+pub(super) mod kept;
 /// The output of an attempt that runs.
 mod live;
 /// Which output is asked for, and where it is.
-mod source;
+pub(super) mod source;
 
 use source::{Asked, Source};
 
