@@ -40,12 +40,21 @@ pub fn send(source: impl Source) -> Sse {
         }
         Some((Ok(text.into()), (source, false)))
     });
+    answer(Body::from_bytes_stream(pieces))
+}
+
+/// Answers with nothing. It has the type of the others all the same: generators of clients take answers of one kind.
+pub fn none() -> Sse {
+    answer(Body::empty())
+}
+
+fn answer(body: Body) -> Sse {
     let response = Response::builder()
         .header("content-type", Sse::CONTENT_TYPE)
         .header("cache-control", "no-store")
         .header("x-accel-buffering", "no")
         .header("x-content-type-options", "nosniff");
-    Sse(response.body(Body::from_bytes_stream(pieces)))
+    Sse(response.body(body))
 }
 
 impl Payload for Sse {

@@ -74,7 +74,7 @@ impl JobEvents {
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
         caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
         if place.is_end() {
-            return Ok(Answer::Over);
+            return Ok(Answer::Over(sse::none()));
         }
         Ok(Answer::Events(sse::send(Watcher::new(&self.api, id, place, self.closing.clone()))))
     }
@@ -85,7 +85,7 @@ enum Answer {
     /// The events. A comment every 15 s shows that the connection is alive.
     #[oai(status = 200)]
     Events(Sse),
-    /// The client has had the `end` of the job; a browser does not come again.
+    /// The client has had the `end` of the job, so nothing comes; a browser does not ask again.
     #[oai(status = 204)]
-    Over,
+    Over(Sse),
 }
