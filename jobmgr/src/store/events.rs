@@ -169,10 +169,11 @@ impl Store {
                     return Ok(Some(Position::after(gone)));
                 }
                 let row = statements.query(&statements.events.highest).fetch_one(&mut *connection).await?;
-                if high <= row.try_get(0)? {
+                if high <= gone.max(row.try_get(0)?) {
                     return Ok(None);
                 }
-                newest(connection, statements).await.map(Some)
+                let newest = newest(connection, statements).await?;
+                Ok(Some(if newest.highest() < gone { Position::after(gone) } else { newest }))
             })
         })
         .await
