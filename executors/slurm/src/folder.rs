@@ -185,3 +185,25 @@ fn make_private(path: &Path) -> io::Result<()> {
 fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+    use super::*;
+
+    #[test]
+    fn files_are_copied_to_where_the_nodes_see_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("inputs"), dir.path().join("work/inputs"));
+        copy_inputs(&from, &to).unwrap();
+        assert!(!to.exists());
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("a b"), "one").unwrap();
+        // Done again, as after an order that was not answered.
+        for _ in 0..2 {
+            copy_inputs(&from, &to).unwrap();
+            assert_eq!(fs::read_to_string(to.join("a b")).unwrap(), "one");
+        }
+    }
+}

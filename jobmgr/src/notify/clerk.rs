@@ -105,7 +105,7 @@ impl Clerk {
         if known.noted.is_some_and(|at| now < at + SELDOM) {
             return Ok(());
         }
-        let (told, newest) = (self.store.told().await?, self.store.newest_event().await?);
+        let (told, newest) = (self.store.made_into_messages().await?, self.store.newest_event().await?);
         // Once more: who has come meanwhile may have been told of something before `newest`.
         if told != newest && !self.store.has_webhooks().await? {
             self.store.note(&told, &newest, Vec::new()).await?;
@@ -128,7 +128,7 @@ impl Clerk {
     }
 
     async fn step(&self) -> Result<Look, StoreError> {
-        let from = self.store.told().await?;
+        let from = self.store.made_into_messages().await?;
         let found = self.store.events(from.clone(), None, PAGE).await?;
         if found.next == from {
             return Ok(Look::Done);

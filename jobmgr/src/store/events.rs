@@ -45,8 +45,6 @@ pub struct Event {
     pub at_ms: i64,
     /// How many artifacts its job has when this is read.
     pub artifacts: i64,
-    /// For [`Position::step_to`].
-    pub read: Read,
 }
 
 /// What a look at the events gave.
@@ -60,6 +58,8 @@ pub struct Events {
     pub next: Position,
     /// There may be more already.
     pub more: bool,
+    /// For [`Position::step_to`] of another reader.
+    pub read: Read,
 }
 
 /// The statements.
@@ -195,7 +195,7 @@ impl Store {
             Box::pin(async move {
                 let query = statements.query(&statements.events.of_job).bind(job).bind(after);
                 let rows = query.fetch_all(connection).await?;
-                rows.iter().filter_map(|row| event(row, statements).transpose()).collect()
+                rows.iter().filter_map(|row| event(row).transpose()).collect()
             })
         })
         .await
@@ -224,24 +224,26 @@ async fn next(
     let before = position.highest();
     let rows = query.bind(before).bind(i64::from(limit)).fetch_all(connection).await?;
     let (mut events, mut standing) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let now_ms = rows.first().map(|row| row.try_get(9)).transpose()?;
+    let read = read(statements, now_ms.unwrap_or_default());
     let (mut above, mut whole) = (0, true);
     for row in &rows {
         let (id, at_ms): (i64, i64) = (row.try_get(0)?, row.try_get(7)?);
-        whole = position.step_to(id, at_ms, read(statements, row.try_get(9)?)) == Step::New;
+        whole = position.step_to(id, at_ms, read) == Step::New;
         if !whole {
             break;
         }
         above += u32::from(id > before);
-        if let Some(event) = event(row, statements)? {
+        if let Some(event) = event(row)? {
             events.push(event);
             standing.push(position.clone());
         }
     }
-    Ok(Events { events, standing, next: position, more: whole && above >= limit })
+    Ok(Events { events, standing, next: position, more: whole && above >= limit, read })
 }
 
 /// `None`: its job is gone.
-fn event(row: &AnyRow, statements: &Statements) -> Result<Option<Event>, StoreError> {
+fn event(row: &AnyRow) -> Result<Option<Event>, StoreError> {
     let (id, job_id): (i64, JobId) = (row.try_get(0)?, row.try_get(1)?);
     let Some(user_id) = row.try_get(2)? else { return Ok(None) };
     let word: String = row.try_get(4)?;
@@ -257,7 +259,6 @@ fn event(row: &AnyRow, statements: &Statements) -> Result<Option<Event>, StoreEr
         reason: row.try_get::<Option<String>, _>(6)?.and_then(|word| Reason::from_word(&word)),
         at_ms: row.try_get(7)?,
         artifacts: row.try_get(8)?,
-        read: read(statements, row.try_get(9)?),
     }))
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::read::progress_from;
 use super::statements::Statements;
-use super::{Event, Position, Shared, Store, StoreError};
+use super::{Event, Position, Read, Shared, Store, StoreError};
 use crate::domain::job::{Artifact, JobId, Progress};
 
 /// How many pages wait for a follower that is slow.
@@ -42,6 +42,8 @@ pub struct Told {
     pub event: Event,
     /// The job's artifacts, unless they are more than [`ARTIFACTS`].
     pub artifacts: Vec<Artifact>,
+    /// For [`Position::step_to`].
+    pub read: Read,
 }
 
 /// A job that says how far it is.
@@ -123,7 +125,7 @@ impl Feed {
 }
 
 impl Store {
-    /// Follows the events of all jobs from now on. Who wants to miss none looks first, with [`told`](Self::told).
+    /// Follows the events of all jobs from now on. Who wants to miss none looks first, with [`told_after`](Self::told_after).
     pub fn follow(&self) -> Following {
         let feed = Arc::clone(&self.shared.feed);
         let news = feed.out.subscribe();
@@ -139,8 +141,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn told(&self, after: Position) -> Result<(Vec<(Told, Position)>, Position, bool), StoreError> {
-        let page = self.events(after, None, PAGE).await?;
+    pub async fn told_after(&self, position: Position) -> Result<(Vec<(Told, Position)>, Position, bool), StoreError> {
+        let page = self.events(position, None, PAGE).await?;
+        let read = page.read;
         let few = 1..=ARTIFACTS;
         let ended = page.events.iter().filter(|event| event.status.is_terminal() && few.contains(&event.artifacts));
         let ended: Vec<JobId> = ended.map(|event| event.job_id).collect();
@@ -153,7 +156,7 @@ impl Store {
         let told = |event: Event| {
             let ended = event.status.is_terminal();
             let artifacts = if ended { artifacts.remove(&event.job_id) } else { None };
-            Told { event, artifacts: artifacts.unwrap_or_default() }
+            Told { event, artifacts: artifacts.unwrap_or_default(), read }
         };
         let told = page.events.into_iter().map(told).zip(page.standing).collect();
         Ok((told, page.next, page.more))
@@ -244,7 +247,7 @@ impl Reader {
                 Err(error) => tracing::debug!(%error, "can't look how far jobs are"),
             }
         }
-        match store.told(self.position.clone()).await {
+        match store.told_after(self.position.clone()).await {
             Ok((told, next, more)) => {
                 self.position = next;
                 let told: Vec<Told> = told.into_iter().map(|(told, _)| told).collect();
@@ -267,8 +270,7 @@ impl Reader {
     }
 
     fn tell_progress(&mut self, jobs: Vec<UnderWay>, feed: &Feed) {
-        let news: Vec<UnderWay> =
-            jobs.iter().filter(|job| self.said.get(&job.job_id) != Some(*job)).cloned().collect();
+        let news: Vec<UnderWay> = jobs.iter().filter(|job| self.said.get(&job.job_id) != Some(*job)).cloned().collect();
         self.said = jobs.into_iter().map(|job| (job.job_id, job)).collect();
         if !news.is_empty() {
             feed.tell(Heard::Progress(Arc::new(news)));

@@ -37,10 +37,10 @@ mod keep;
 mod list;
 /// Output as it is kept in a column.
 mod logs;
-/// Opening: connections, checks, migrations, the installation's own values.
-mod open;
 /// Who waits for what becomes of which job.
 mod news;
+/// Opening: connections, checks, migrations, the installation's own values.
+mod open;
 /// Where a reader of events stands.
 mod position;
 /// Jobs and artifacts for readers.
@@ -84,8 +84,8 @@ use feed::Feed;
 pub use feed::{Following, Heard, Told, UnderWay};
 pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Backlog, Counts, RATED};
-pub use open::{Inspection, Original};
 pub use news::News;
+pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position, Read, Step};
 use statements::Statements;
 pub use submit::Submitted;

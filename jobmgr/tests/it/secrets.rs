@@ -133,12 +133,12 @@ fn a_secret_is_nowhere_but_with_its_job() {
     for id in ids.clone() {
         let ended = server.wait(id);
         let expected = if id == fails { "failed" } else { "completed" };
-        assert_eq!((ended.status.as_str(), ended.result.trim()), (expected, &*hashed()), "job {id}");
+        assert_eq!((ended.status.as_str(), &ended.result[..8]), (expected, &*hashed()), "job {id}");
         let shown = server.client().get(&format!("/v1/jobs/{id}")).json();
         assert_eq!(shown["parameters"]["key"], "***");
     }
     let retried = id(&post(&server, &format!("/v1/jobs/{fails}/retry"), "", &json!({})));
-    assert_eq!(server.wait(retried).result.trim(), hashed());
+    assert_eq!(server.wait(retried).result[..8], hashed());
     let sleeps = id(&post(&server, "/v1/jobs", "", &submission("sleeps")));
     server.wait_for(sleeps, "started");
     ids.extend([retried, sleeps]);

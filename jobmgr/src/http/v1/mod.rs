@@ -2,10 +2,10 @@
 
 /// The files that jobs left.
 mod artifacts;
-/// What can run jobs.
-mod executors;
 /// What becomes of jobs, as it happens.
 mod events;
+/// What can run jobs.
+mod executors;
 /// The problems that an operation may have.
 mod failed;
 /// Files that are uploaded before the jobs that use them.

@@ -170,7 +170,10 @@ impl Problem {
 
     /// The caller sees it, and may not change it.
     pub fn not_yours(what: impl std::fmt::Display) -> Self {
-        Self::new(Code::Forbidden, format!("{what} is another user's; to change it needs a token with the scope `admin`"))
+        Self::new(
+            Code::Forbidden,
+            format!("{what} is another user's; to change it needs a token with the scope `admin`"),
+        )
     }
 
     /// Nobody has this number.

@@ -109,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn told(&self) -> Result<Position, StoreError> {
+    pub async fn made_into_messages(&self) -> Result<Position, StoreError> {
         self.read(|connection, statements| {
             Box::pin(async move {
                 let query = statements.query(&statements.installation).bind(READ);

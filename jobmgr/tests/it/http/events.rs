@@ -76,7 +76,9 @@ fn kinds(said: &[Said]) -> Vec<&str> {
 
 fn statuses(said: &[Said]) -> Vec<(String, i64)> {
     let statuses = said.iter().filter(|said| said.kind == "status");
-    statuses.map(|said| (said.data["status"].as_str().unwrap().into(), said.data["attempt"].as_i64().unwrap())).collect()
+    statuses
+        .map(|said| (said.data["status"].as_str().unwrap().into(), said.data["attempt"].as_i64().unwrap()))
+        .collect()
 }
 
 /// What the stream told of an output, with its offsets checked.
@@ -137,7 +139,8 @@ async fn a_job_is_followed_to_its_end() {
     let server = Server::start().await;
     let (id, said) = a_life(&server).await;
     let expected = [
-        "status", "status", "status", "status", "log", "log", "progress", "log", "status", "artifact", "artifact", "end",
+        "status", "status", "status", "status", "log", "log", "progress", "log", "status", "artifact", "artifact",
+        "end",
     ];
     assert_eq!(kinds(&said), expected, "{said:#?}");
     let way = [("queued", 0), ("started", 1), ("queued", 1), ("started", 2), ("completed", 2)];
@@ -193,7 +196,10 @@ async fn a_job_whose_way_is_no_longer_known_is_followed_by_its_row() {
     while server.api.store.drop_events(Duration::from_millis(1)).await.unwrap() {}
     let said = Listener::to(&server, &format!("/v1/jobs/{id}/events"), None).await.rest().await;
     assert_eq!(kinds(&said), ["log", "status", "artifact", "artifact", "end"]);
-    assert_eq!((output(&said, "stdout").as_str(), &statuses(&said)[..]), ("one 日\ntwo\n", &[("completed".into(), 2)][..]));
+    assert_eq!(
+        (output(&said, "stdout").as_str(), &statuses(&said)[..]),
+        ("one 日\ntwo\n", &[("completed".into(), 2)][..])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -407,11 +413,10 @@ async fn a_web_socket_tells_the_same() {
     submitted(&server, "other").await;
     let id = submitted(&server, "x").await;
     let first = socket.message().await;
-    assert_eq!((&first["event"], &first["data"]["jobID"], &first["data"]["status"]), (
-        &json!("status"),
-        &json!(id),
-        &json!("queued")
-    ));
+    assert_eq!(
+        (&first["event"], &first["data"]["jobID"], &first["data"]["status"]),
+        (&json!("status"), &json!(id), &json!("queued"))
+    );
     server.api.store.cancel(id).await.unwrap();
     let rest = [socket.message().await, socket.message().await];
     assert_eq!(rest.each_ref().map(|said| said["event"].as_str().unwrap()), ["status", "end"]);

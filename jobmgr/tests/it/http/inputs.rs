@@ -177,7 +177,7 @@ async fn a_job_and_its_files_come_in_one_request() {
         let mut given = server.api.store.inputs_of(id).await.unwrap();
         given.sort_by_key(|input| input.name.clone());
         let seen: Vec<_> = given.iter().map(|input| (input.name.as_str(), input.size)).collect();
-        assert_eq!(seen, [("a.csv", 3), ("input", 11)]);
+        assert_eq!(seen, [("a.csv", 3), ("input", 10)]);
         let values = reply.json()["parameters"].clone();
         assert_eq!(
             (&values["data"], &values["more"]),

@@ -3,9 +3,9 @@
 mod artifacts;
 mod auth;
 mod client;
+mod events;
 mod headers;
 mod inputs;
-mod events;
 mod jobs;
 mod limits;
 mod server;

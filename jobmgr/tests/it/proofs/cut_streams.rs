@@ -189,7 +189,9 @@ async fn way(store: &Store, id: JobId) -> Vec<(String, i64)> {
 
 fn told_way<'s>(said: impl Iterator<Item = &'s Said>) -> Vec<(String, i64)> {
     let statuses = said.filter(|said| said.kind == "status");
-    statuses.map(|said| (said.data["status"].as_str().unwrap().to_owned(), said.data["attempt"].as_i64().unwrap())).collect()
+    statuses
+        .map(|said| (said.data["status"].as_str().unwrap().to_owned(), said.data["attempt"].as_i64().unwrap()))
+        .collect()
 }
 
 async fn is_whole(store: &Store, ids: &[(&str, JobId)], said: Vec<Said>) {

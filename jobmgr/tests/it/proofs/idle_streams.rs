@@ -22,7 +22,7 @@ fn memory(pid: u32) -> u64 {
 }
 
 #[test]
-fn idle_streams_cost_little() {
+fn row_95_idle_streams_cost_little() {
     let count: u32 = if long() { 5000 } else { 800 };
     let home = Home::new("[Server]\nMaxConnections = 6000\n");
     home.spec("quick", "Command = \"/bin/true\"");

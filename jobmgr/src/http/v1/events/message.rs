@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::job::ArtifactInfo;
-use super::super::time::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::domain::job::{Artifact, Job, JobId, Progress};
 use crate::store::{Event, UnderWay};
 

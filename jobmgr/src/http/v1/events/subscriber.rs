@@ -101,7 +101,7 @@ impl Subscriber {
 
     async fn look(&mut self) -> Result<Vec<Message>, StoreError> {
         let mut position = self.position.clone();
-        let (told, next, more) = self.store.told(position.clone()).await?;
+        let (told, next, more) = self.store.told_after(position.clone()).await?;
         let mut messages = Vec::new();
         for (told, after) in told {
             self.say(&told, &position, &after, &mut messages);
@@ -135,7 +135,7 @@ impl Subscriber {
         let mut position = std::mem::take(&mut self.position);
         for told in events {
             let before = position.clone();
-            match position.step_to(told.event.id, told.event.at_ms, told.event.read) {
+            match position.step_to(told.event.id, told.event.at_ms, told.read) {
                 Step::New => self.say(told, &before, &position, messages),
                 Step::Seen => {}
                 Step::Later => {

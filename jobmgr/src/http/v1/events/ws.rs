@@ -19,7 +19,8 @@ pub struct Upgraded(Response);
 /// Answers, and sends from then on what the subscriber is told. The connection keeps its place among those that are
 /// served at once.
 pub fn begin(socket: WebSocket, subscriber: Subscriber, place: Place) -> Upgraded {
-    let config = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST)).read_buffer_size(MOST);
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST)).read_buffer_size(MOST);
     let upgraded = socket.config(config).on_upgrade(move |socket| async move {
         serve(socket, subscriber).await;
         drop(place);

@@ -209,6 +209,39 @@ async fn who_sees_all_changes_its_own_only() {
 }
 
 #[tokio::test]
+async fn an_input_is_its_users_own() {
+    let (server, ann, bob, _) = two_users().await;
+    let spec = "Command = 'x'\n[[Parameter]]\nName = 'data'\nType = 'file'\n";
+    std::fs::write(server.api.config.jobspecs.join("files.toml"), spec).unwrap();
+    let upload = format!(
+        "POST /v1/inputs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\n\
+         Content-Type: application/octet-stream\r\n{}\r\none",
+        ann.header()
+    );
+    let id = server.send(upload).await.json()["id"].as_i64().unwrap();
+    let path = format!("/v1/inputs/{id}");
+    let both = key(&server, "both", "read,submit").await;
+    for (method, headers, status) in [
+        ("GET", ann.header(), 200),
+        ("GET", bob.header(), 404),
+        ("DELETE", bob.header(), 404),
+        ("GET", both.header(), 200),
+        ("DELETE", both.header(), 403),
+    ] {
+        assert_eq!(server.ask(method, &path, &headers).await.status, status, "{method} {headers}");
+    }
+    for (path, body) in [
+        ("/v1/run/files", format!("{{\"data\":{id}}}")),
+        ("/v1/jobs", format!("{{\"name\":\"files\",\"parameters\":{{\"data\":{id}}}}}")),
+    ] {
+        assert_eq!(server.send_json("POST", path, &bob.header(), &body).await.status, 422, "{path}");
+        let reply = server.send_json("POST", path, &ann.header(), &body).await;
+        assert_eq!((reply.status, &reply.json()["userID"]), (201, &ann.token.user_id.into()), "{path}");
+    }
+    assert_eq!(server.ask("DELETE", &path, &ann.header()).await.status, 409, "a job has it");
+}
+
+#[tokio::test]
 async fn keys_of_submissions_are_each_users_own() {
     let (server, ann, bob, _) = two_users().await;
     let submit = async |key: &Key| {

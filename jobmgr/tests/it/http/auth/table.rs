@@ -36,6 +36,9 @@ const MAY: &[(&str, &str, &str)] = &[
     ("POST", "/v1/jobs/{id}/retry", "sa"),
     ("GET", "/v1/jobs/{id}/attempts", "rsa"),
     ("GET", "/v1/jobs/{id}/logs", "rsa"),
+    ("GET", "/v1/jobs/{id}/events", "rsa"),
+    ("GET", "/v1/events", "rsa"),
+    ("GET", "/v1/events/ws", "rsa"),
     ("GET", "/v1/jobs/{id}/artifacts", "rsa"),
     ("GET", "/v1/jobs/{id}/artifacts.zip", "rsa"),
     ("GET", "/v1/artifacts/{id}/content", "rsa"),
@@ -86,7 +89,8 @@ fn filled(path: &str) -> String {
     path.replace("{id}", "999999")
         .replace("{delivery}", "999999")
         .replace("{name}", "nothing")
-        .replace("{jobspec}", "nothing").replace("{delivery}", "999999")
+        .replace("{jobspec}", "nothing")
+        .replace("{delivery}", "999999")
 }
 
 /// The head of an answer: some answers stay open.

@@ -94,7 +94,7 @@ async fn a_webhook_is_kept_as_it_was_registered(store: &Store) {
 
 async fn messages_are_written_down_once(store: &Store) {
     let (one, two) = (add(store).await, add(store).await);
-    assert_eq!(store.told().await.unwrap(), Position::default());
+    assert_eq!(store.made_into_messages().await.unwrap(), Position::default());
     let both = || vec![message(one, 1), message(two, 2), message(one, 3), message(99, 4)];
     // Two who have read the same.
     let notes: Vec<_> = (0..8)
@@ -107,7 +107,7 @@ async fn messages_are_written_down_once(store: &Store) {
     for note in notes {
         noted += u32::from(note.await.unwrap());
     }
-    assert_eq!((noted, store.told().await.unwrap()), (1, position(7)));
+    assert_eq!((noted, store.made_into_messages().await.unwrap()), (1, position(7)));
     assert!(!store.note(&Position::default(), &position(8), both()).await.unwrap(), "who comes late writes nothing");
     assert!(store.note(&position(7), &position(8), vec![message(one, 5)]).await.unwrap());
     let of_one = log(store, one).await;

@@ -114,7 +114,8 @@ mod tests {
             let place: Place = text.parse().unwrap();
             assert_eq!((place.to_string().as_str(), place.is_end()), (text, text.ends_with('e')));
         }
-        for text in ["", "5", "5.s.0.0.0.0", "5.z1.0.0.0.0", "5.s1.-1.0.0.0", "5.s1.0.0.0", "5.s1.0.0.0.0.0", "+5.s1.0.0.0.0"]
+        for text in
+            ["", "5", "5.s.0.0.0.0", "5.z1.0.0.0.0", "5.s1.-1.0.0.0", "5.s1.0.0.0", "5.s1.0.0.0.0.0", "+5.s1.0.0.0.0"]
         {
             assert_eq!(text.parse::<Place>(), Err(BadPlace), "{text}");
         }
