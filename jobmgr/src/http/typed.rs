@@ -12,6 +12,8 @@ const ANY: &str = "/v1/run/{jobspec}";
 
 /// Adds to `document` an operation and a schema for each of these jobspecs.
 pub fn add(document: &mut Value, jobspecs: &BTreeMap<String, About>) {
+    // Else the page makes names up.
+    document["paths"][ANY]["post"]["requestBody"]["content"]["application/json"]["example"] = json!({});
     let any = document["paths"][ANY]["post"].clone();
     let mut taken = BTreeSet::new();
     for (name, about) in jobspecs {

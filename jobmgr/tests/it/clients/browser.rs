@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::chromium::Chromium;
-use super::{CONFIG, address};
+use super::{CONFIG, GUARDED, address, token_of};
 use crate::support::server::{Home, eventually};
 
 /// Where pictures of the page are put: where `JOBMGR_PICTURES` says, or with all else that the test leaves.
@@ -62,6 +62,30 @@ fn a_file_is_given_to_a_job_by_the_form_of_its_jobspec() {
     eventually("the page shows the answer", || browser.text(&answer).contains("notes.txt: 2 lines, 3 words"));
     browser.picture(operation, &picture(&home, "file.png"));
     assert_content(&browser);
+}
+
+#[test]
+fn who_has_a_token_gives_it_to_the_page() {
+    let Some(browser) = Chromium::start() else { return };
+    let home = Home::with_samples(&format!("{CONFIG}{GUARDED}"));
+    let token = token_of(&home, "submit");
+    let server = home.serve();
+    browser.open(&format!("{}/docs", address(&server)));
+    let operation = "#operations-Jobs-runJobspec";
+    let within = |what: &str| format!("{operation} {what}");
+    let answer = within(".live-responses-table");
+    browser.click(&within(".opblock-summary-control"));
+    browser.click(&within(".try-out__btn"));
+    browser.type_into(&within("tr[data-param-name=jobspec] input"), "hello");
+    browser.click(&within(".execute"));
+    eventually("the page shows the refusal", || browser.text(&answer).contains("unauthorized"));
+    browser.click(".auth-wrapper .authorize");
+    browser.type_into(".auth-container input", &token);
+    browser.click(".auth-container .authorize");
+    browser.click(".auth-container .btn-done");
+    browser.click(&within(".execute"));
+    eventually("the page shows the answer", || browser.text(&answer).contains("completed"));
+    browser.picture(operation, &picture(&home, "token.png"));
 }
 
 #[test]
