@@ -1,6 +1,7 @@
 //! The files that a job is given, from the store to its directory.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
@@ -73,9 +74,9 @@ async fn stage(
             Failed::Gone(format!("the input {value} of parameter '{}' {text}", parameter.name))
         })?;
         let (input, path) = (&given[place], folder.join(&names[place]));
-        if !paths.contains_key(&input.id) {
+        if let Entry::Vacant(free) = paths.entry(input.id) {
             bring(&shared.parts.blobs, input, &path).await?;
-            paths.insert(input.id, path.clone());
+            free.insert(path.clone());
         }
         variables.extend(parameter.variables.iter().map(|variable| (variable.clone(), path.display().to_string())));
     }

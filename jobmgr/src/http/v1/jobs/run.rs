@@ -37,6 +37,7 @@ impl Run {
     /// Submits a job; the body is its parameters, with the types that the jobspec gives them. In the document that a
     /// server serves each of its jobspecs has an operation of its own here, so that a generated client knows them.
     #[oai(path = "/v1/run/:jobspec", method = "post", operation_id = "runJobspec", tag = "Tag::Jobs")]
+    #[allow(clippy::too_many_arguments)]
     async fn run(
         &self,
         caller: Caller,
