@@ -234,7 +234,8 @@ async fn a_form_that_is_refused_leaves_nothing() {
     let good = json!({ "name": "x" }).to_string();
     let file = ("data", "a", "one");
     let parameters = |parameters: Value| json!({ "name": "x", "parameters": parameters }).to_string();
-    let cases: Vec<(Vec<(&str, &str, &str)>, u16, &str, Vec<&str>)> = vec![
+    type Part<'a> = (&'a str, &'a str, &'a str);
+    let cases: Vec<(Vec<Part>, u16, &str, Vec<&str>)> = vec![
         (vec![file], 422, "invalid_parameters", vec!["job"]),
         (vec![("job", "", &good)], 422, "invalid_parameters", vec!["parameters.data"]),
         (vec![("job", "", "{"), file], 400, "invalid_json", vec![]),
