@@ -49,7 +49,7 @@ install_needed() {
     for package in "${packages_missing[@]}"; do
         case $package in
             # Nor are they started at the next boot.
-            postgresql | pgbouncer) as_root update-rc.d "$package" disable ;;
+            postgresql | pgbouncer | prometheus) as_root update-rc.d "$package" disable ;;
         esac
     done
     packages_missing=()
@@ -85,6 +85,12 @@ need_component() {
 need_python() {
     need python3 python3 --version
     need python3-venv python3 -c 'import ensurepip, venv'
+}
+
+# Debian's npm has much besides; some machines have it with a node from elsewhere.
+need_node() {
+    need nodejs node --version
+    need npm npm --version
 }
 
 # Without mariadb-server and its service: nothing of it is needed.

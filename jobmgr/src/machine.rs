@@ -1,5 +1,10 @@
 //! The machine that this process runs on.
 
+/// Its GPUs.
+mod gpus;
+
+pub use gpus::gpus;
+
 /// Its name, as other machines may know it.
 #[cfg(windows)]
 pub fn name() -> Option<String> {

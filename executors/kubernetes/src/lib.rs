@@ -102,6 +102,10 @@ impl Cluster for Kubernetes {
     }
 
     fn submit(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Handle> {
+        if job.env.contains_key("JOBMGR_INPUTS_DIR") {
+            let text = "a pod is given no files: a jobspec of this executor can't have parameters of the type file";
+            return Err(Error::invalid(text));
+        }
         let grants = wrap::grants(job, ctx)?;
         let manifest = manifest::job(job, &self.config.gpu_resource, grants.as_deref());
         match self.api.create(self.namespace(job), &manifest)? {

@@ -62,6 +62,7 @@ impl Folder {
         let map = |path: &str| work.as_deref().map_or_else(|| path.to_owned(), |work| moved(path, &job.dir, work));
         if let Some(work) = &work {
             fs::create_dir_all(work.join("artifacts"))?;
+            copy_inputs(&Path::new(&job.dir).join("inputs"), &work.join("inputs"))?;
         }
         let directory = map(&job.working_directory);
         let word = |text: &str| quote(&map(text));
@@ -160,6 +161,19 @@ fn moved(path: &str, dir: &str, work: &Path) -> String {
     }
 }
 
+/// The files that the job was given, to where the nodes see them. What is there already is written anew.
+fn copy_inputs(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Others must not read a job's environment.
 #[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
@@ -170,4 +184,26 @@ fn make_private(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
+    use super::*;
+
+    #[test]
+    fn files_are_copied_to_where_the_nodes_see_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("inputs"), dir.path().join("work/inputs"));
+        copy_inputs(&from, &to).unwrap();
+        assert!(!to.exists());
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("a b"), "one").unwrap();
+        // Done again, as after an order that was not answered.
+        for _ in 0..2 {
+            copy_inputs(&from, &to).unwrap();
+            assert_eq!(fs::read_to_string(to.join("a b")).unwrap(), "one");
+        }
+    }
 }

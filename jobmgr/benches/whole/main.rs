@@ -32,6 +32,8 @@ mod submit;
 #[path = "../../tests/it/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;
+/// From the end of a job to who waits for it.
+mod told;
 /// From the POST at one process to the start at another.
 mod wake;
 /// Jobs per second of several processes.
@@ -39,7 +41,7 @@ mod workers;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 11] = [
+    let parts: [(&str, fn()); 12] = [
         ("drain", drain::drain),
         ("workers", workers::workers),
         ("wake", wake::wake),
@@ -47,6 +49,7 @@ fn main() {
         ("latency", latency::latency),
         ("submit", submit::submit),
         ("get", get::get),
+        ("told", told::told),
         ("artifact", artifact::artifact),
         ("memory", memory::memory),
         ("plugin", plugin::plugin),

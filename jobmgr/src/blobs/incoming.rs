@@ -95,6 +95,24 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// [`Blobs::put_stream`], and what the bytes are.
+    ///
+    /// # Errors
+    /// As [`Blobs::put_stream`].
+    pub async fn put_hashed(
+        &self,
+        key: &str,
+        bytes: impl Stream<Item = io::Result<Bytes>> + Unpin,
+        most: u64,
+    ) -> Result<Option<Uploaded>, BlobError> {
+        let mut hash = Sha256::new();
+        let hashed = bytes.inspect_ok(|piece| hash.update(piece));
+        let size = self.put_stream(key, hashed, most).await?;
+        Ok(size.map(|size| Uploaded { size, sha256: hex(&hash.finalize()) }))
+    }
+}
+
 impl Parts {
     /// `None`: they are more than `most`.
     async fn send_stream(

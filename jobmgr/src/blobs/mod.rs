@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer};
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
+use crate::metrics;
+
 /// S3, Google Cloud Storage and Azure.
 mod cloud;
 /// What the store's errors mean for us.
@@ -277,7 +279,13 @@ impl Blobs {
     }
 
     fn error(&self, path: &Path, error: object_store::Error) -> BlobError {
-        errors::classify(error, &self.key(path), &self.0.place)
+        let error = errors::classify(error, &self.key(path), &self.0.place);
+        match &error {
+            BlobError::Missing(_) | BlobError::Source(_) => {}
+            BlobError::Unavailable(_) => metrics::storage_error("unavailable"),
+            BlobError::Unusable(_) => metrics::storage_error("unusable"),
+        }
+        error
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) async fn check() -> ExitCode {
     };
     let file = if std::path::Path::new("config.toml").exists() { "config.toml" } else { "no config.toml: defaults" };
     let mut sound = tell("configuration", Ok(format!("{file}, listens on {}", config.server.listen)));
+    if let Some(files) = &config.server.tls {
+        let found = crate::http::check_tls(files);
+        sound &= tell("TLS", found.map(|()| format!("certificate {}", files.certificate.display())));
+    }
     sound &= tell("executor process", Ok(process()));
     let plugins = Plugins::new(&config.executors);
     for (name, found) in plugins.look().await {

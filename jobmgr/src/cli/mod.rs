@@ -1,11 +1,15 @@
 //! The command line: one file per subcommand.
 
+/// `jobmgr audit`
+mod audit;
 /// `jobmgr backup`
 mod backup;
 /// `jobmgr check`
 mod check;
 /// `jobmgr gc`
 mod gc;
+/// What log lines may hold.
+mod logs;
 /// `jobmgr openapi`
 mod openapi;
 /// What the platforms say in their own ways.
@@ -20,6 +24,8 @@ mod schema;
 mod serve;
 /// What `serve` and `worker` have in common.
 mod service;
+/// `jobmgr token`
+mod token;
 /// `jobmgr worker`
 mod worker;
 /// `jobmgr wrap`
@@ -81,6 +87,11 @@ enum Command {
     Gc(gc::Gc),
     /// Copy the SQLite database to a new file while it is used; for a server, say how its own tool does that
     Backup(backup::Backup),
+    /// Make, list and revoke the tokens with which clients call
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Show who did what: tokens, cancels, deletes, retries, drains, submissions in short, and refused attempts
+    Audit(audit::Audit),
     /// Write, check, list and try executors of your own
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -125,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Run(what) => within(arguments.log_format, "error", run::run(what)),
         Command::Check => within(arguments.log_format, "error", check::check()),
         Command::Gc(how) => within(arguments.log_format, "error", gc::gc(how)),
+        Command::Token(what) => within(arguments.log_format, "error", token::token(what)),
+        Command::Audit(which) => within(arguments.log_format, "error", audit::audit(which)),
         Command::Backup(how) => within(arguments.log_format, "error", backup::backup(how)),
     }
 }
@@ -148,9 +161,11 @@ fn start_logs(format: LogFormat, level: &str) {
     use tracing_subscriber::EnvFilter;
 
     let filter = EnvFilter::try_from_env("JOBMGR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let colors = std::io::stderr().is_terminal() && format == LogFormat::Text;
+    let logs = logs.with_writer(move || logs::Clean::new(std::io::stderr(), colors));
     match format {
-        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => logs.with_ansi(colors).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
 }

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::platform::Stops;
 use super::{BAD_CONFIG, complain, say};
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Uploaded};
 use crate::config::{self, Config};
+use crate::domain::input::{self, InputId, NewInput};
 use crate::domain::job::{Artifact, Ended, Job, LogBody, Parameters, Reason, Status};
-use crate::domain::jobspec::Jobspec;
-use crate::domain::submission::NewJob;
+use crate::domain::jobspec::{About, Jobspec, ParameterType};
+use crate::domain::keys;
+use crate::domain::submission::{LOCAL_USER, NewJob};
 use crate::jobspecs::{INVALID_NAME, Jobspecs};
 use crate::runner::executors;
 use crate::runner::plugin::Plugins;
@@ -30,7 +32,7 @@ use crate::worker::{self, Live, Tap, Worker};
 pub(super) struct Run {
     /// The jobspec's name: jobspecs/NAME.toml
     pub(super) name: String,
-    /// A parameter of the job; may be given many times
+    /// A parameter of the job; may be given many times. Of a file its path: KEY=@FILE
     #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
     pub(super) parameter: Vec<(String, String)>,
     /// Where to save the files that the job leaves in its artifacts folder
@@ -65,11 +67,13 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     let reread = jobspecs.clone();
     plugins.introduce(move || reread.reread()).await;
     let spec = jobspecs.get(&what.name).map_err(|why| hint(&what.name, why, &jobspecs))?;
-    let parameters: Parameters = what.parameter.into_iter().collect();
+    let mut parameters: Parameters = what.parameter.into_iter().collect();
     declared(&spec, &parameters).map_err(|why| format!("{}: {why}", what.name))?;
     let store = scratch_store(scratch.path()).await?;
     let blobs = scratch_blobs(scratch.path())?;
     let secrets = Secrets::passing(store.installation()).map_err(|error| error.to_string())?;
+    let inputs = files(&store, &blobs, &spec, &mut parameters).await?;
+    secrets.seal_parameters(&About::of(&spec), &mut parameters).map_err(|error| error.to_string())?;
     worker::platform::adopt_orphans();
     let bar = progress_bar();
     let parts = worker::Parts {
@@ -83,7 +87,7 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
         tap: Some(show(bar.clone())),
     };
     let worker = Worker::start(parts).await?;
-    let new = NewJob { name: what.name, parameters, priority: spec.priority, ..NewJob::default() };
+    let new = NewJob { name: what.name, parameters, inputs, priority: spec.priority, ..NewJob::default() };
     let id = store.submit(new).await.map_err(|error| error.to_string())?;
     let force = CancellationToken::new();
     let job = tokio::select! {
@@ -116,6 +120,28 @@ fn declared(spec: &Jobspec, given: &Parameters) -> Result<(), String> {
     let Some(name) = given.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Err(format!("parameter '{name}' is not declared by the jobspec; declared: {known}"))
+}
+
+/// Puts the files that are given into the store; the paths, `@` before them or not, become their numbers.
+async fn files(store: &Store, blobs: &Blobs, spec: &Jobspec, given: &mut Parameters) -> Result<Vec<InputId>, String> {
+    let mut ids = Vec::new();
+    for parameter in spec.parameters.iter().filter(|parameter| parameter.kind == ParameterType::File) {
+        let Some(value) = given.get_mut(&parameter.name) else { continue };
+        let path = Path::new(value.strip_prefix('@').unwrap_or(value));
+        let wrong = |why: &dyn std::fmt::Display| format!("parameter '{}': {}: {why}", parameter.name, path.display());
+        let file = std::fs::File::open(path).map_err(|error| wrong(&error))?;
+        let found = file.metadata().map_err(|error| wrong(&error))?;
+        if !found.is_file() {
+            return Err(wrong(&"this is not a plain file"));
+        }
+        let key = keys::of_input(store.installation(), &ids.len().to_string());
+        let Uploaded { size, sha256 } = blobs.put_file(&key, file, found.len()).await.map_err(|error| wrong(&error))?;
+        let input = NewInput { user_id: LOCAL_USER, name: input::name(&path.to_string_lossy()), size, sha256, key };
+        let id = store.add_input(input).await.map_err(|error| error.to_string())?;
+        *value = id.to_string();
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// What would be right, where no jobspec can be had by this name.

@@ -10,9 +10,16 @@ use tracing::{debug, info};
 
 use super::platform::{Stops, open_files};
 use super::{BAD_CONFIG, complain, say, service};
-use crate::config::{self, Config};
-use crate::http::{self, Abouts, Api};
+use crate::auth::{By, Entry, NewToken, Scopes, Secret};
+use crate::config::{self, Auth, Config};
+use crate::domain::executor::Executors;
+use crate::domain::submission::LOCAL_USER;
+use crate::http::{self, Abouts, Api, Audit, Gate};
 use crate::jobspecs::Jobspecs;
+use crate::notify::{Notifier, Targets};
+use crate::runner::executors;
+use crate::store::Store;
+use crate::telemetry;
 use crate::worker::presence::{Announced, Presence, Who};
 use crate::worker::{self, Worker};
 
@@ -39,25 +46,41 @@ pub(super) async fn serve(how: Serve) -> ExitCode {
 async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     // From here on a signal is a request, however early it comes.
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    if let Some(files) = &config.server.tls {
+        http::check_tls(files).map_err(|why| format!("[Server] TLS: {why}"))?;
+    }
     let listener = bind(&config).await?;
+    let traces = telemetry::start(&config.telemetry)?;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if !address.ip().is_unspecified() {
         // Good for jobs of this machine at least.
-        parts.public_url.get_or_insert_with(|| format!("http://{address}"));
+        parts.public_url.get_or_insert_with(|| format!("{scheme}://{address}"));
     }
+    let targets = Arc::new(Targets::new(&config.webhooks));
     let api = Api {
         store: parts.store.clone(),
         blobs: parts.blobs.clone(),
         abouts: Abouts::new(parts.store.clone(), jobspecs.clone(), !how.no_worker),
         secrets: parts.secrets.clone(),
+        targets: Arc::clone(&targets),
+        executors: known_executors(&parts),
         config: Arc::new(within_open_files(config.server.clone())),
+        gate: Arc::new(Gate::new(parts.store.clone(), config.server.auth, config.limits.clone())),
+        audit: Audit::start(parts.store.clone()),
+        queues: Arc::default(),
     };
     let keeper = service::keeper(&parts, &config);
+    let (store, secrets) = (parts.store.clone(), parts.secrets.clone());
+    let notifier = Notifier { store, secrets, targets, config: config.webhooks.clone() };
     let behind = Behind::start(how, parts).await?;
     let keeping = tokio::spawn(keeper.run());
-    greet(address, &jobspecs, how);
+    let silent = CancellationToken::new();
+    let telling = tokio::spawn(notifier.run(silent.clone()));
+    greet(&format!("{scheme}://{address}"), &jobspecs, how);
+    first_token(&config, &database).await?;
     let closing = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, api, closing.clone()));
     let ended = tokio::select! {
@@ -81,9 +104,13 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
         }
     };
     keeping.abort();
+    silent.cancel();
     closing.cancel();
     let served = server.await.map_err(|error| error.to_string())?;
+    // Messages that are on their way have a moment; the others are sent by whoever serves next.
+    drop(telling.await);
     database.close().await;
+    traces.end();
     served.map_err(|error| format!("the HTTP server failed: {error}"))?;
     ended
 }
@@ -143,9 +170,46 @@ async fn bind(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-fn greet(address: std::net::SocketAddr, jobspecs: &Jobspecs, how: &Serve) {
-    say(stdout(), format_args!("jobmgr {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
-    say(stdout(), format_args!("  try it in a browser: http://{address}/docs"));
+/// Where other machines reach a server that needs tokens and never had one, it makes one, so that somebody can call it.
+async fn first_token(config: &Config, store: &Store) -> Result<(), String> {
+    if config.server.auth != Some(Auth::Token) {
+        return Ok(());
+    }
+    if config.server.listen.ip().to_canonical().is_loopback() {
+        let tokens = store.tokens().await.map_err(|error| error.to_string())?;
+        if tokens.is_empty() {
+            say(stdout(), "  needs a token, and there is none yet: jobmgr token create NAME --scopes admin");
+        }
+        return Ok(());
+    }
+    let secret = Secret::random()?;
+    let new = NewToken {
+        name: "admin".into(),
+        digest: secret.digest(),
+        user_id: Some(LOCAL_USER),
+        scopes: Scopes::ADMIN,
+        max_queued: None,
+        requests_per_minute: None,
+        lasts_ms: None,
+    };
+    let made = store.create_first_token(new).await.map_err(|error| error.to_string())?;
+    let Some(token) = made else { return Ok(()) };
+    let entry = Entry::done(By::command_line(), "token.create", format_args!("token {} admin, at the start", token.id));
+    store.audit(vec![entry]).await.map_err(|error| error.to_string())?;
+    say(stdout(), "  a token that may do everything, shown this once:");
+    say(stdout(), format_args!("  {}", secret.reveal()));
+    Ok(())
+}
+
+/// What can run jobs here.
+fn known_executors(parts: &worker::Parts) -> Executors {
+    let plugins = parts.plugins.clone();
+    Executors::new(move || executors::known(&plugins))
+}
+
+fn greet(address: &str, jobspecs: &Jobspecs, how: &Serve) {
+    say(stdout(), format_args!("jobmgr {} listens on {address}", env!("CARGO_PKG_VERSION")));
+    say(stdout(), format_args!("  try it in a browser: {address}/docs"));
     if how.no_worker {
         say(stdout(), format_args!("  runs no jobs itself"));
         return;

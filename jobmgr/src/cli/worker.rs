@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::platform::Stops;
 use super::{BAD_CONFIG, complain, say, service};
 use crate::config::Config;
+use crate::telemetry;
 use crate::worker::{self, Worker};
 
 /// Works until it is asked to stop.
@@ -22,6 +23,7 @@ pub(super) async fn worker() -> ExitCode {
 
 async fn work(config: Config) -> Result<(), String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
+    let traces = telemetry::start(&config.telemetry)?;
     let parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let keeper = service::keeper(&parts, &config);
@@ -44,5 +46,6 @@ async fn work(config: Config) -> Result<(), String> {
     };
     keeping.abort();
     database.close().await;
+    traces.end();
     ended
 }

@@ -1,10 +1,10 @@
 //! What the types of the configuration can't say.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Retention, Secrets, Server, Worker, database};
+use super::{Config, Limits, Retention, Secrets, Server, Telemetry, Webhooks, Worker, database};
 use crate::domain::duration::GoDuration;
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
 use crate::domain::labels;
@@ -24,7 +24,10 @@ pub(super) fn config(config: &Config, document: &Document<'_>) -> Result<(), Mis
         storage(config),
         worker(&config.worker),
         retention(&config.retention),
+        webhooks(&config.webhooks),
         secrets(&config.secrets),
+        limits(&config.limits),
+        telemetry(&config.telemetry),
     ];
     let wrong = checks.into_iter().find_map(Result::err);
     wrong.map_or(Ok(()), |(path, text)| Err(document.mistake(path, text)))?;
@@ -54,14 +57,11 @@ fn executors(config: &Config) -> Result<(), (String, String)> {
 }
 
 fn server(server: &Server) -> Result<(), Wrong> {
-    if let Some(auth) = server.auth.as_ref().filter(|auth| *auth != "none") {
-        let text = format!("'Auth': '{auth}' is not supported by this version; leave it out, or set it to \"none\"");
-        return Err(("Server.Auth", text));
-    }
     if server.auth.is_none() && !is_loopback(server.listen) {
         let text = format!(
-            "'Listen': other machines can reach {}, and there is no authentication; use 127.0.0.1, or set Auth = \
-             \"none\" in [Server] to let everybody who can reach it run jobs",
+            "'Listen': other machines can reach {}, and 'Auth' does not say who may call; set Auth = \"token\" in \
+             [Server] so that who calls needs a token, or Auth = \"none\" to let everybody who can reach it run jobs, \
+             or use 127.0.0.1",
             server.listen
         );
         return Err(("Server.Listen", text));
@@ -80,9 +80,19 @@ fn server(server: &Server) -> Result<(), Wrong> {
         );
         return Err(("Server.PublicURL", text));
     }
+    if let Some(files) = &server.tls {
+        for (path, key, file) in
+            [("Server.TLS.Certificate", "Certificate", &files.certificate), ("Server.TLS.Key", "Key", &files.key)]
+        {
+            if file.as_os_str().is_empty() {
+                return Err((path, format!("'{key}' is empty; it names a PEM file")));
+            }
+        }
+    }
     if server.jobspecs.as_os_str().is_empty() {
         return Err(("Server.Jobspecs", "'Jobspecs' is empty; it names a folder".to_owned()));
     }
+    within("Server.MaxInputs", server.max_inputs as u64, 1..=10_000)?;
     within("Server.MaxConnections", server.max_connections as u64, 1..=1_000_000)?;
     // A result is built in memory.
     within("Server.MaxResultBytes", server.max_result_bytes, 0..=1 << 30)
@@ -142,10 +152,15 @@ fn retention(retention: &Retention) -> Result<(), Wrong> {
         let text = "'MaxArtifactBytes': must be more than 0, and is 0; leave it out for no limit";
         return Err(("Retention.MaxArtifactBytes", text.to_owned()));
     }
+    lasting("Retention.Events", retention.events, 600 * second..=366 * day)?;
     lasting("Retention.Every", retention.every, second..=7 * day)?;
     if retention.grace < second {
         let grace = GoDuration::from(retention.grace);
         return Err(("Retention.Grace", format!("'Grace': must be at least 1s, and is {grace}")));
+    }
+    if retention.unused_inputs < second {
+        let unused = GoDuration::from(retention.unused_inputs);
+        return Err(("Retention.UnusedInputs", format!("'UnusedInputs': must be at least 1s, and is {unused}")));
     }
     Ok(())
 }
@@ -156,6 +171,56 @@ fn secrets(secrets: &Secrets) -> Result<(), Wrong> {
     }
     if secrets.key_file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
         return Err(("Secrets.KeyFile", "'KeyFile' is empty; it names a file".to_owned()));
+    }
+    Ok(())
+}
+
+/// The most that a limit may be.
+const MOST: u64 = 1_000_000_000;
+
+fn limits(limits: &Limits) -> Result<(), Wrong> {
+    within("Limits.MaxQueued", limits.max_queued, 1..=MOST)?;
+    within("Limits.RequestsPerMinute", limits.requests_per_minute, 1..=MOST)?;
+    within("Limits.BadTokensPerMinute", limits.bad_tokens_per_minute, 1..=MOST)
+}
+
+fn webhooks(webhooks: &Webhooks) -> Result<(), Wrong> {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    let bad = |host: &&String| host.parse::<IpAddr>().is_err() && url::Host::parse(host).is_err();
+    if let Some(host) = webhooks.allowed_hosts.iter().find(bad) {
+        let text = format!(
+            "'AllowedHosts': '{}' is neither a host's name nor an IP address; use such as \"hooks.example.org\" or \
+             \"127.0.0.1\", without a port",
+            host.escape_debug()
+        );
+        return Err(("Webhooks.AllowedHosts", text));
+    }
+    let bad = |network: &&String| network.parse::<ipnet::IpNet>().is_err();
+    if let Some(network) = webhooks.allowed_networks.iter().find(bad) {
+        let text =
+            format!("'AllowedNetworks': '{}' is not a network; use such as \"10.0.0.0/8\"", network.escape_debug());
+        return Err(("Webhooks.AllowedNetworks", text));
+    }
+    if webhooks.retry_after.len() > 100 {
+        let text = format!("'RetryAfter': may have 100 pauses at most, and has {}", webhooks.retry_after.len());
+        return Err(("Webhooks.RetryAfter", text));
+    }
+    webhooks.retry_after.iter().try_for_each(|pause| lasting("Webhooks.RetryAfter", *pause, second / 10..=30 * day))?;
+    lasting("Webhooks.Timeout", webhooks.timeout, second / 10..=60 * second)
+}
+
+fn telemetry(telemetry: &Telemetry) -> Result<(), Wrong> {
+    let Some(url) = &telemetry.otlp else { return Ok(()) };
+    if !is_server(url) {
+        let text = format!(
+            "'OTLP': '{}' is not the address of a server; use one such as \"http://127.0.0.1:4318\"",
+            url.escape_debug()
+        );
+        return Err(("Telemetry.OTLP", text));
+    }
+    if !cfg!(feature = "otel") {
+        let text = "'OTLP': this jobmgr sends no traces; build it with: cargo build --release --features otel";
+        return Err(("Telemetry.OTLP", text.to_owned()));
     }
     Ok(())
 }

@@ -45,8 +45,14 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub retention: Retention,
+    /// Who is told of what becomes of jobs.
+    pub webhooks: Webhooks,
     /// The key for values that nobody may read.
     pub secrets: Secrets,
+    /// How much callers may ask for.
+    pub limits: Limits,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// Executors in libraries, by the names by which jobspecs select them.
     pub executors: BTreeMap<String, Executor>,
 }
@@ -59,15 +65,27 @@ pub struct Server {
     #[serde(with = "values::listen")]
     #[schemars(with = "Listen")]
     pub listen: SocketAddr,
-    /// Unset: only this machine can reach the server. "none": anybody who can reach it may run anything that the
-    /// jobspecs offer.
-    pub auth: Option<String>,
+    /// "token": who calls needs a token. "none": anybody who can reach the server may do everything. Unset: only this
+    /// machine can reach it, and a token is needed as soon as there is one.
+    pub auth: Option<Auth>,
     /// Further names by which clients call this server (the Host header), beside its addresses and its own name.
     pub hosts: Vec<String>,
     /// Where other machines reach this server, http://HOST:PORT: jobs that run there upload their artifacts to it where
     /// the store can't sign addresses of its own. HOST is one of this server's names (Hosts).
     #[serde(rename = "PublicURL")]
     pub public_url: Option<String>,
+    /// The certificate and the key with which connections are encrypted; unset: they are not.
+    #[serde(rename = "TLS")]
+    pub tls: Option<TlsFiles>,
+    /// Whether the log has a line for each request.
+    pub access_log: bool,
+    /// How large an uploaded file may be, and all files of one submission together, in bytes or as "16GiB".
+    #[serde(with = "values::size")]
+    #[schemars(with = "Size")]
+    pub max_upload_bytes: u64,
+    /// How many uploaded files a job may be given.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_inputs: usize,
     /// How many connections are served at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -86,11 +104,35 @@ impl Default for Server {
             auth: None,
             hosts: Vec::new(),
             public_url: None,
+            tls: None,
+            access_log: false,
+            max_upload_bytes: 16 << 30,
+            max_inputs: 100,
             max_connections: 4096,
             max_result_bytes: 16 << 20,
             jobspecs: "jobspecs".into(),
         }
     }
+}
+
+/// `[Server] Auth`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Who calls needs a token.
+    Token,
+    /// Everybody may do everything.
+    None,
+}
+
+/// `[Server] TLS`: two PEM files, which are read anew when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate, and after it those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// `[Database]`
@@ -259,10 +301,18 @@ pub struct Retention {
     #[serde(with = "age")]
     #[schemars(with = "Option<Age>")]
     pub keep_artifacts: Option<Duration>,
+    /// How long the audit log is kept.
+    #[serde(with = "age")]
+    #[schemars(with = "Option<Age>")]
+    pub keep_audit: Option<Duration>,
     /// How many bytes the artifacts of all jobs may have, or as "1TiB"; the oldest go first. Default any number.
     #[serde(with = "values::optional_size")]
     #[schemars(with = "Option<Size>")]
     pub max_artifact_bytes: Option<u64>,
+    /// How long it is known when a job came to which status; who reads events may be away for so long.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub events: Duration,
     /// How often old things are looked for.
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
@@ -271,12 +321,47 @@ pub struct Retention {
     #[serde(with = "duration")]
     #[schemars(with = "GoDuration")]
     pub grace: Duration,
+    /// How long an uploaded file stays that no job uses.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub unused_inputs: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let hour = Duration::from_secs(3600);
-        Self { keep: None, keep_failed: None, keep_artifacts: None, max_artifact_bytes: None, every: hour, grace: hour }
+        Self {
+            keep: None,
+            keep_failed: None,
+            keep_artifacts: None,
+            keep_audit: Some(90 * 24 * hour),
+            max_artifact_bytes: None,
+            events: 24 * hour,
+            every: hour,
+            grace: hour,
+            unused_inputs: 24 * hour,
+        }
+    }
+}
+
+/// `[Limits]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Limits {
+    /// How many jobs of one user may be queued; a token may have its own limit.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_queued: u64,
+    /// How many requests a token may make in a minute, all of them at once if it likes; a token may have its own limit.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_minute: u64,
+    /// How many wrong tokens may come from one address in a minute; further ones are not looked at.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub bad_tokens_per_minute: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_queued: 10_000_000, requests_per_minute: 600_000, bad_tokens_per_minute: 600 }
     }
 }
 
@@ -291,6 +376,47 @@ pub struct Secrets {
     /// A file of such keys, one a line: the first encrypts, all of them decrypt. Default jobmgr.key beside the database,
     /// made when it is needed.
     pub key_file: Option<PathBuf>,
+}
+
+/// `[Webhooks]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Webhooks {
+    /// Hosts to which webhooks may lead though their addresses are not public: names and IP addresses.
+    pub allowed_hosts: Vec<String>,
+    /// Networks to which webhooks may lead though they are not public, such as "10.0.0.0/8".
+    pub allowed_networks: Vec<String>,
+    /// After which pauses a message is sent again that was not taken; after the last one it is given up.
+    #[serde(with = "values::durations")]
+    #[schemars(with = "Vec<GoDuration>")]
+    pub retry_after: Vec<Duration>,
+    /// How long a receiver may take to answer.
+    #[serde(with = "duration")]
+    #[schemars(with = "GoDuration")]
+    pub timeout: Duration,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
+        let pauses =
+            [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour];
+        Self {
+            allowed_hosts: Vec::new(),
+            allowed_networks: Vec::new(),
+            retry_after: pauses.into(),
+            timeout: 15 * second,
+        }
+    }
+}
+
+/// `[Telemetry]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces are sent to, by OTLP over HTTP: http://HOST:4318. Needs a jobmgr that was built with the feature otel.
+    #[serde(rename = "OTLP")]
+    pub otlp: Option<String>,
 }
 
 /// `[Executors.NAME]`

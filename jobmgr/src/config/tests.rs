@@ -66,8 +66,13 @@ fn every_section_is_read() {
         Keep = "30d"
         KeepFailed = "2w"
         KeepArtifacts = "1d12h"
+        KeepAudit = "1d"
         MaxArtifactBytes = "1KiB"
+        Events = "36h"
         Every = "5m"
+        [Limits]
+        MaxQueued = 5
+        BadTokensPerMinute = 6
         "#,
         &[],
     )
@@ -87,11 +92,16 @@ fn every_section_is_read() {
         keep: Some(30 * day),
         keep_failed: Some(14 * day),
         keep_artifacts: Some(36 * hour),
+        keep_audit: Some(day),
         max_artifact_bytes: Some(1024),
+        events: 36 * hour,
         every: hour / 12,
         grace: hour,
+        unused_inputs: day,
     };
     assert_eq!(config.retention, expected);
+    let expected = Limits { max_queued: 5, bad_tokens_per_minute: 6, ..Limits::default() };
+    assert_eq!((config.limits, config.server.auth), (expected, Some(Auth::None)));
 }
 
 #[test]
@@ -191,7 +201,10 @@ fn mistakes_of_the_file_name_line_and_remedy() {
         ("[Server]\nMaxConnections = 0", "'MaxConnections': must be 1 to 1000000"),
         ("[Server]\nJobspecs = ''", "'Jobspecs' is empty"),
         ("[Server]\nHosts = ['http://x/']", "'Hosts': 'http://x/' is not a host's name"),
-        ("[Server]\nAuth = 'token'", "'Auth': 'token' is not supported by this version"),
+        ("[Server]\nAuth = 'password'", "'Auth': unknown variant `password`, expected `token` or `none`"),
+        ("[Limits]\nMaxQueued = 0", "'MaxQueued': must be 1 to 1000000000, and is 0"),
+        ("[Limits]\nRequestsPerMinute = 0", "'RequestsPerMinute': must be 1 to 1000000000, and is 0"),
+        ("[Retention]\nKeepAudit = '0s'", "'KeepAudit': must be more than 0"),
         ("[Storage]\nURL = 'artifacts'", "config.toml, line 2, column 7: 'URL': is not a store's URL; use file:"),
         ("[Storage]\nURL = 'ftp://x'", "'URL': is not a store's URL"),
     ];
@@ -271,8 +284,10 @@ fn other_machines_are_let_in_only_when_it_is_meant() {
     for open in ["0.0.0.0:80", "[::]:80", "192.168.1.7:80", "[::ffff:192.168.1.7]:80"] {
         let problem = problem(&format!("[Server]\nListen = '{open}'"));
         assert!(problem.starts_with("config.toml, line 2, column 10: 'Listen': other machines can reach"), "{problem}");
-        assert!(problem.contains("Auth = \"none\" in [Server]"), "{problem}");
-        assert!(load(&format!("[Server]\nListen = '{open}'\nAuth = 'none'"), &[]).is_ok());
+        assert!(problem.contains("Auth = \"token\"") && problem.contains("Auth = \"none\""), "{problem}");
+        for auth in ["token", "none"] {
+            assert!(load(&format!("[Server]\nListen = '{open}'\nAuth = '{auth}'"), &[]).is_ok(), "{auth}");
+        }
     }
     for local in ["127.0.0.1:80", "127.1.2.3:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
         assert!(load(&format!("[Server]\nListen = '{local}'"), &[]).is_ok(), "{local}");
@@ -287,6 +302,31 @@ fn the_public_url_is_a_servers() {
     }
     for good in ["http://h", "http://h:80/", "https://h/below/it", "http://[::1]:9845"] {
         assert!(load(&format!("[Server]\nPublicURL = '{good}'"), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn webhooks_lead_where_the_configuration_says() {
+    let variables =
+        [("JOBMGR_WEBHOOKS__ALLOWEDHOSTS", "hooks.internal, ::1"), ("JOBMGR_WEBHOOKS__RETRYAFTER", "1s, 1m")];
+    let webhooks = load("[Webhooks]\nAllowedNetworks = ['10.0.0.0/8', 'fd00::/8']\nTimeout = '5s'", &variables);
+    let webhooks = webhooks.unwrap().webhooks;
+    assert_eq!(webhooks.allowed_hosts, ["hooks.internal", "::1"]);
+    assert_eq!((webhooks.allowed_networks.len(), webhooks.timeout), (2, Duration::from_secs(5)));
+    assert_eq!(webhooks.retry_after, [1, 60].map(Duration::from_secs));
+    for (text, expected) in [
+        ("AllowedHosts = ['http://h']", "'http://h' is neither a host's name nor an IP address"),
+        ("AllowedHosts = ['h:80']", "'h:80' is neither"),
+        ("AllowedHosts = ['']", "'' is neither"),
+        ("AllowedNetworks = ['10.0.0.0']", "'10.0.0.0' is not a network"),
+        ("AllowedNetworks = ['10.0.0.0/33']", "'10.0.0.0/33' is not a network"),
+        ("RetryAfter = ['0s']", "'RetryAfter': must be 100ms to 720h"),
+        ("RetryAfter = ['-1s']", "must not be negative, and is -1s"),
+        ("RetryAfter = ['soon']", "invalid duration"),
+        ("Timeout = '2m'", "'Timeout': must be 100ms to 1m"),
+    ] {
+        let problem = problem(&format!("[Webhooks]\n{text}"));
+        assert!(problem.starts_with("config.toml, line 2") && problem.contains(expected), "{text}: {problem}");
     }
 }
 
@@ -361,6 +401,10 @@ fn the_example_has_every_key_and_no_other() {
                 Some(executor) => written.extend(executor.keys().map(|key| format!("{section}.NAME.{key}"))),
                 None => drop(written.insert(format!("{section}.{key}"))),
             }
+            // A table within a line.
+            for inner in value.as_table().filter(|_| section == "Server").into_iter().flatten() {
+                written.insert(format!("{section}.{key}.{}", inner.0));
+            }
         }
     }
     let settings = schemars::generate::SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
@@ -369,6 +413,33 @@ fn the_example_has_every_key_and_no_other() {
     paths(schema.as_value(), "", &mut known);
     assert!(known.contains("AWS.AccessKeyID") && known.contains("Worker.MaxArtifacts"));
     assert_eq!(written, known);
+}
+
+#[test]
+fn the_files_of_tls_are_a_pair() {
+    let files = Some(TlsFiles { certificate: "c.pem".into(), key: "k.pem".into() });
+    assert_eq!(load("[Server]\nTLS = { Certificate = 'c.pem', key = 'k.pem' }", &[]).unwrap().server.tls, files);
+    let variables = [("JOBMGR_SERVER__TLS__CERTIFICATE", "c.pem"), ("JOBMGR_SERVER__TLS__KEY", "k.pem")];
+    assert_eq!(load("", &variables).unwrap().server.tls, files);
+    for (text, word) in [
+        ("[Server]\nTLS = { Certificate = 'c.pem' }", "'Key'"),
+        ("[Server]\nTLS = { Certificate = '', Key = 'k' }", "'Certificate' is empty"),
+        ("[Server]\nTLS = { Certificate = 'c', Key = 'k', Ky = 'x' }", "'Ky'"),
+        ("[Server]\nTLS = 'c.pem'", "TLS"),
+    ] {
+        let problem = problem(text);
+        assert!(problem.starts_with("config.toml, line 2") && problem.contains(word), "{problem}");
+    }
+}
+
+#[test]
+fn traces_need_an_address_and_somebody_who_sends_them() {
+    assert!(problem("[Telemetry]\nOTLP = 'here'").contains("'OTLP': 'here' is not the address of a server"));
+    let found = load("[Telemetry]\nOTLP = 'http://127.0.0.1:4318'", &[]);
+    match cfg!(feature = "otel") {
+        true => assert!(found.unwrap().telemetry.otlp.is_some()),
+        false => assert!(found.unwrap_err().contains("--features otel")),
+    }
 }
 
 #[test]

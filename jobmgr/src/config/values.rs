@@ -80,3 +80,23 @@ pub(super) mod optional_size {
         bytes.serialize(serializer)
     }
 }
+
+/// Durations that are not negative, for serde.
+pub(super) mod durations {
+    use std::time::Duration;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::duration::GoDuration;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        let negative = |duration| D::Error::custom(format!("must not be negative, and is {duration}"));
+        let list = Vec::<GoDuration>::deserialize(deserializer)?;
+        list.into_iter().map(|duration| duration.to_std().ok_or_else(|| negative(duration))).collect()
+    }
+
+    pub fn serialize<S: Serializer>(list: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.iter().copied().map(GoDuration::from))
+    }
+}

@@ -52,6 +52,65 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// The name that a `Content-Disposition` gives a file: `filename*` where it can be read, else `filename`.
+pub fn named(header: &[u8]) -> Option<String> {
+    let header = String::from_utf8_lossy(header);
+    let parameters: Vec<(String, String)> = parameters(&header);
+    let of = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    of("filename*").and_then(|value| decode(&value)).or_else(|| of("filename"))
+}
+
+/// What follows the first `;`: names in small letters, and their values without quotes.
+fn parameters(header: &str) -> Vec<(String, String)> {
+    let (mut pairs, mut rest) = (Vec::new(), header.split_once(';').map_or("", |(_, rest)| rest));
+    while let Some((name, after)) = rest.split_once('=') {
+        let after = after.trim_start();
+        let (value, next) = match after.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => {
+                let (value, next) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), next)
+            }
+        };
+        pairs.push((name.trim_matches([' ', ';', '\t']).to_ascii_lowercase(), value));
+        rest = next;
+    }
+    pairs
+}
+
+/// A quoted text after its first quote, and what follows it.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut letters = text.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => return (value, &text[at + 1..]),
+            // Browsers send paths with single backslashes; only quotes and backslashes are escaped.
+            '\\' if text[at + 1..].starts_with(['"', '\\']) => value.extend(letters.next().map(|(_, next)| next)),
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+/// `UTF-8''a%20b`
+fn decode(value: &str) -> Option<String> {
+    let (charset, rest) = value.split_once('\'')?;
+    let (_, encoded) = rest.split_once('\'')?;
+    let mut bytes = encoded.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok().filter(|_| charset.eq_ignore_ascii_case("utf-8"))
+}
+
 /// RFC 8187, section 3.2.1: all but `attr-char` as `%XX` of its UTF-8.
 fn encode(name: &str) -> String {
     let mut encoded = String::new();
@@ -67,7 +126,28 @@ fn encode(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::disposition;
+    use super::{disposition, named};
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for (header, expected) in [
+            ("attachment; filename=a.csv", Some("a.csv")),
+            ("attachment; filename=\"a b;c.csv\"; x=y", Some("a b;c.csv")),
+            ("form-data; name=\"x\"; filename=\"C:\\\\a\\\"b\"", Some("C:\\a\"b")),
+            ("attachment; filename=\"e\"; filename*=UTF-8''%C3%A9%20.txt", Some("é .txt")),
+            ("attachment; filename=\"e\"; filename*=latin1''%E9", Some("e")),
+            ("attachment; filename*=UTF-8''%zz; filename=e", Some("e")),
+            ("attachment", None),
+            ("", None),
+            ("a; filename", None),
+            ("a; filename=\"x", Some("x")),
+        ] {
+            assert_eq!(named(header.as_bytes()).as_deref(), expected, "{header}");
+        }
+        for name in ["é日.txt", "a'b c.png"] {
+            assert_eq!(named(disposition(name, "text/plain").as_bytes()).as_deref(), Some(name));
+        }
+    }
 
     #[test]
     fn named_as_the_original_names_them() {

@@ -33,6 +33,25 @@ pub fn place(log: &Log, byte: u64) -> u64 {
     }
 }
 
+/// A run of a stream's own bytes in what is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The number of its first byte in the stream.
+    pub start: u64,
+    /// Where it is in what is kept.
+    pub kept: std::ops::Range<u64>,
+}
+
+/// What is kept of a stream without the note: its beginning and its end, or all of it.
+pub fn runs(log: &Log) -> Vec<Run> {
+    let size = size(log);
+    let end = |kept: std::ops::Range<u64>| Run { start: log.written.saturating_sub(kept.end - kept.start), kept };
+    match cap(size, log.written).filter(|_| size < log.written && matches!(log.body, LogBody::Object { .. })) {
+        Some(cap) => vec![Run { start: 0, kept: 0..cap / 2 }, end(size - (cap - cap / 2)..size)],
+        None => vec![end(0..size)],
+    }
+}
+
 /// How many bytes of the stream itself are in an object of this size.
 fn cap(size: u64, written: u64) -> Option<u64> {
     let fits = |length: &u64| {
@@ -67,6 +86,16 @@ mod tests {
                 assert_eq!(place(&cut, written), size);
             }
         }
+    }
+
+    #[test]
+    fn runs_are_what_the_stream_had() {
+        let run = |start, kept| Run { start, kept };
+        assert_eq!(runs(&object(1000, 1000)), [run(0, 0..1000)]);
+        assert_eq!(runs(&Log { written: 1000, body: LogBody::Inline(vec![b'x'; 100]) }), [run(900, 0..100)]);
+        assert_eq!(runs(&Log::default()), [run(0, 0..0)]);
+        let size = 101 + note(899).len() as u64;
+        assert_eq!(runs(&object(1000, size)), [run(0, 0..50), run(949, size - 51..size)]);
     }
 
     #[test]

@@ -328,6 +328,10 @@ pub struct Claim {
     pub started_ms: i64,
     /// When it was submitted, by the same clock.
     pub created_ms: i64,
+    /// When it could start, by the same clock; 0: as soon as it was submitted.
+    pub run_after_ms: i64,
+    /// The trace that its submission belongs to, as a `traceparent`.
+    pub trace_parent: Option<String>,
     /// Whose it is.
     pub worker: String,
 }

@@ -1,5 +1,5 @@
-//! Where the objects of a job are in the store: `jobs/INSTALLATION/JOB/ATTEMPT/...`. Nothing of a key comes from a job,
-//! and two installations may share a bucket.
+//! Where objects are in the store: those of a job in `jobs/INSTALLATION/JOB/ATTEMPT/...`, uploaded files in
+//! `inputs/INSTALLATION/...`. Nothing of a key comes from a job or a client, and two installations may share a bucket.
 
 use super::job::JobId;
 
@@ -26,6 +26,16 @@ pub fn of_grants(installation: &str, job: JobId, attempt: i64) -> String {
 /// The object that others upload with the grant of this number.
 pub fn of_grant(installation: &str, job: JobId, attempt: i64, slot: u32) -> String {
     format!("{}/{slot}", of_grants(installation, job, attempt))
+}
+
+/// Below which all uploaded files of an installation are.
+pub fn of_inputs(installation: &str) -> String {
+    format!("inputs/{installation}")
+}
+
+/// The object of an uploaded file; `unique`: a word that no other has.
+pub fn of_input(installation: &str, unique: &str) -> String {
+    format!("inputs/{installation}/{unique}")
 }
 
 /// The job and the attempt that an object of this installation belongs to.

@@ -4,8 +4,14 @@
 pub mod disposition;
 /// Go duration strings (`1m30s`).
 pub mod duration;
+/// What is to be known of an executor.
+pub mod executor;
 /// Output of which the middle is left out.
 pub mod gap;
+/// GPUs.
+pub mod gpu;
+/// Files that clients upload for jobs.
+pub mod input;
 /// Jobs, their states and how they end.
 pub mod job;
 /// Jobspecs: what a TOML file says about how a job runs.
@@ -20,5 +26,11 @@ pub mod parameters;
 pub mod settings;
 /// Jobs to be queued.
 pub mod submission;
+/// Times as text: RFC 3339, UTC, milliseconds.
+pub mod time;
+/// Which trace something belongs to.
+pub mod trace;
 /// Addresses at which a job's files are taken from elsewhere.
 pub mod upload;
+/// Whom to tell of what becomes of jobs, and what was told.
+pub mod webhook;

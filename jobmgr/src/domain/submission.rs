@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::input::InputId;
 use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
+use super::trace::TraceParent;
+use super::webhook::OwnWebhook;
 
 /// The user whose jobs those are that came without a token.
 pub const LOCAL_USER: i64 = 1;
@@ -42,6 +45,12 @@ pub struct NewJob {
     pub labels: Labels,
     /// The job that it repeats.
     pub retry_of: Option<JobId>,
+    /// The uploaded files that it is given; they stay as long as it is kept.
+    pub inputs: Vec<InputId>,
+    /// Who is told of its end, beside those who are told of the ends of many.
+    pub webhook: Option<OwnWebhook>,
+    /// The trace that its submission belongs to.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl Default for NewJob {
@@ -57,6 +66,9 @@ impl Default for NewJob {
             max_retries: None,
             labels: Labels::new(),
             retry_of: None,
+            inputs: Vec::new(),
+            webhook: None,
+            trace_parent: None,
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn content_type(request: &Request) -> String {
 pub async fn read(request: &Request, body: &mut RequestBody, max: u64) -> Result<Bytes, Unreadable> {
     let body = body.take().map_err(|_| Unreadable::Incomplete)?;
     let announced = request.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max) && request.headers().contains_key(EXPECT) {
+    if announced.is_some_and(|length| length > max) && waits(request) {
         // This client waits to be asked for its body; it is not.
         return Err(Unreadable::TooLarge);
     }
@@ -48,8 +48,7 @@ pub async fn read(request: &Request, body: &mut RequestBody, max: u64) -> Result
         let piece = piece.map_err(|_| Unreadable::Incomplete)?;
         if (whole.len() + piece.len()) as u64 > max {
             drop(whole);
-            // Whether it ends or is given up, the answer is the same.
-            let _ = tokio::time::timeout(MAX_SKIPPING, skip(stream)).await;
+            skip(stream, false).await;
             return Err(Unreadable::TooLarge);
         }
         whole.extend_from_slice(&piece);
@@ -58,7 +57,20 @@ pub async fn read(request: &Request, body: &mut RequestBody, max: u64) -> Result
     Ok(whole.freeze())
 }
 
-async fn skip(mut stream: impl Stream<Item = std::io::Result<Bytes>> + Unpin) {
+/// Whether the client waits to be asked for its body.
+pub fn waits(request: &Request) -> bool {
+    request.headers().contains_key(EXPECT)
+}
+
+/// Reads some of a body that is refused, unless the client waits to be asked for it.
+pub async fn skip(stream: impl Stream<Item = std::io::Result<Bytes>> + Unpin, waits: bool) {
+    if !waits {
+        // Whether it ends or is given up, the answer is the same.
+        let _ = tokio::time::timeout(MAX_SKIPPING, skip_some(stream)).await;
+    }
+}
+
+async fn skip_some(mut stream: impl Stream<Item = std::io::Result<Bytes>> + Unpin) {
     let mut skipped = 0;
     while let Some(Ok(piece)) = stream.next().await {
         skipped += piece.len() as u64;

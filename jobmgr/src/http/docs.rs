@@ -7,15 +7,16 @@ use bytes::Bytes;
 use poem::endpoint::{BoxEndpoint, make};
 use poem::http::Method;
 use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use poem::{EndpointExt, Response};
+use poem::{EndpointExt, Request, Response};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
-
-use tokio::sync::Mutex;
+use serde_json::Value;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::abouts::Abouts;
+use super::caller::Caller;
 use super::routes::Described;
-use super::typed;
+use super::{asked, closed, typed};
 use crate::domain::jobspec::About;
 
 const DESCRIPTION: &str = "\
@@ -33,6 +34,10 @@ the job's parameters as a JSON object.
 come with status 200 and `{\"status\":\"error\",\"error\":\"...\"}`, as they always \
 did; only what has no place there has a status of its own.
 
+**Who may call:** the server may need a token, `Authorization: Bearer jm_...`; each operation says which. Without one it \
+answers 401, with one that may not 403, and with too many requests or queued jobs 429. What a token may not see looks as \
+if it were not there.
+
 Every answer carries `X-Request-Id`; a caller's own is kept. Requests whose `Host` is not one of the server's names \
 are answered 421, those from web pages of other places 403, unknown addresses 404, wrong methods 405 with `Allow`: \
 all with a line of text.";
@@ -42,13 +47,22 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
                            img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
+/// None.
+const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
+
 /// The groups of operations.
 #[derive(Tags)]
 pub enum Tag {
     /// Start jobs and see how they went.
     Jobs,
+    /// Files for jobs.
+    Inputs,
+    /// Be told what becomes of jobs, as it happens.
+    Events,
     /// Fetch the files that jobs left.
     Artifacts,
+    /// Be told of what becomes of jobs.
+    Webhooks,
     /// The server itself.
     Server,
 }
@@ -76,20 +90,31 @@ fn service() -> OpenApiService<Description, ()> {
 
 /// The OpenAPI document: indented JSON with a newline at the end. Opens nothing.
 pub fn openapi() -> String {
-    service().spec() + "\n"
+    openapi_with(&BTreeMap::new())
 }
 
 /// The same with an operation for each of these jobspecs.
 pub fn openapi_with(jobspecs: &BTreeMap<String, About>) -> String {
-    let spec = service().spec();
-    match serde_json::from_str(&spec) {
-        Ok(mut document) => {
-            typed::add(&mut document, jobspecs);
-            format!("{document:#}\n")
-        }
-        // We have just written it.
-        Err(_) => spec + "\n",
-    }
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::without_forms(&mut document);
+    format!("{document:#}\n")
+}
+
+/// The same for people: with forms, also for each jobspec with files.
+fn with_forms(jobspecs: &BTreeMap<String, About>) -> String {
+    let mut document = whole();
+    typed::add(&mut document, jobspecs);
+    typed::add_forms(&mut document, jobspecs);
+    format!("{document:#}\n")
+}
+
+fn whole() -> Value {
+    // We have just written it, so it can be read.
+    let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+    closed::close(&mut document);
+    asked::add(&mut document);
+    document
 }
 
 /// The document and the page for the jobspecs that there are.
@@ -102,7 +127,7 @@ struct Papers {
 impl Papers {
     fn new(jobspecs: BTreeMap<String, About>) -> Self {
         let document = openapi_with(&jobspecs);
-        let page = page_html(&document).into();
+        let page = page_html(&with_forms(&jobspecs)).into();
         Self { jobspecs, document: document.into(), page }
     }
 }
@@ -111,10 +136,17 @@ impl Papers {
 struct Desk {
     abouts: Abouts,
     papers: Mutex<Option<Arc<Papers>>>,
+    /// For strangers: what is the same on every server.
+    plain: OnceCell<Arc<Papers>>,
 }
 
 impl Desk {
-    async fn papers(&self) -> Arc<Papers> {
+    /// Only who may call learns which jobspecs there are.
+    async fn papers(&self, request: &Request) -> Arc<Papers> {
+        if request.extensions().get::<Caller>().is_none() {
+            let plain = self.plain.get_or_init(|| async { Arc::new(Papers::new(BTreeMap::new())) });
+            return Arc::clone(plain.await);
+        }
         let jobspecs = self.abouts.all().await.into_iter().filter_map(|(name, read)| Some((name, read.ok()?)));
         let jobspecs: BTreeMap<String, About> = jobspecs.collect();
         let mut papers = self.papers.lock().await;
@@ -128,22 +160,22 @@ impl Desk {
 /// `/openapi.json` and `/docs`. The query string means nothing to either: Swagger UI gets the document in the page, and
 /// does not read `url` or `configUrl`.
 pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-    let desk = Arc::new(Desk { abouts: abouts.clone(), papers: Mutex::default() });
+    let desk = Arc::new(Desk { abouts: abouts.clone(), papers: Mutex::default(), plain: OnceCell::new() });
     let writer = Arc::clone(&desk);
-    let document = make(move |_| {
+    let document = make(move |request: Request| {
         let desk = Arc::clone(&writer);
         async move {
-            let document = desk.papers().await.document.clone();
+            let document = desk.papers(&request).await.document.clone();
             Response::builder()
                 .header(CONTENT_TYPE, "application/json")
                 .header(CACHE_CONTROL, "no-cache")
                 .body(document)
         }
     });
-    let page = make(move |_| {
+    let page = make(move |request: Request| {
         let desk = Arc::clone(&desk);
         async move {
-            let page = desk.papers().await.page.clone();
+            let page = desk.papers(&request).await.page.clone();
             Response::builder()
                 .header(CONTENT_TYPE, "text/html; charset=utf-8")
                 .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
@@ -157,17 +189,15 @@ pub fn add_routes(abouts: &Abouts, table: &mut HashMap<String, HashMap<Method, B
 }
 
 /// poem-openapi's page with this document in the place of its own. It has no doctype, which browsers take for a page of
-/// the last century; and a text of a jobspec could end the page's script.
+/// the last century; it has no icon, for which they would ask; and a text of a jobspec could end the page's script.
 fn page_html(document: &str) -> String {
     let service = service();
     let html = service.swagger_ui_html().replacen(&service.spec(), &document.replace('<', "\\u003c"), 1);
-    format!("<!doctype html>{html}")
+    format!("<!doctype html>{}", html.replacen("<head>", &format!("<head>{ICON}"), 1))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]
@@ -228,6 +258,25 @@ mod tests {
         assert!(start["requestBody"]["content"]["application/x-www-form-urlencoded"].is_object());
     }
 
+    /// Generators for Rust make nothing of a document where an operation answers with several types.
+    #[test]
+    fn what_succeeds_is_of_one_type_and_so_is_what_fails() {
+        let kind = |answer: &Value| match &answer["content"]["application/json"]["schema"] {
+            Value::Null if answer["content"].is_object() => "bytes".to_owned(),
+            Value::Null => "nothing".to_owned(),
+            schema => schema.to_string(),
+        };
+        let document: Value = serde_json::from_str(&openapi()).unwrap();
+        for (path, method, operation) in operations(&document) {
+            let answers = operation["responses"].as_object().unwrap();
+            for sort in ["2", "45"] {
+                let of_sort = answers.iter().filter(|(status, _)| sort.contains(&status[..1]));
+                let kinds: std::collections::BTreeSet<String> = of_sort.map(|(_, answer)| kind(answer)).collect();
+                assert!(kinds.len() <= 1, "{method} {path}: {kinds:?}");
+            }
+        }
+    }
+
     /// Generators for Python answer with nothing where a field is an `allOf` of a reference and a description.
     #[test]
     fn a_reference_stands_alone() {
@@ -237,6 +286,8 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         let page = page_html(&openapi());
+        assert!(page.contains(ICON));
+        let page = page.replacen(ICON, "", 1);
         assert!(page.contains("SwaggerUIBundle("));
         for tag in ["<script src", "<link ", "@import"] {
             assert!(!page.contains(tag), "{tag}");

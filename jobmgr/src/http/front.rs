@@ -1,46 +1,57 @@
 //! What every request passes, whatever it asks for.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
+use bytes::Bytes;
+use hyper::body::Body;
 use poem::error::NotFoundError;
 use poem::http::header::CONTENT_TYPE;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response, Route};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::hosts::{Hosts, Refusal};
-use super::{Api, routes};
+use super::{Api, guard, routes};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The request's `X-Request-Id`, for those who answer it.
+#[derive(Clone)]
+pub struct RequestId(pub String);
 
 /// The way in.
 pub struct Front {
     hosts: Hosts,
     routes: Route,
+    access: Access,
     ids: RequestIds,
 }
 
 impl Front {
     /// The way to `api`, which ends when it is `closing`.
     pub fn new(api: Arc<Api>, closing: CancellationToken) -> Self {
-        Self { hosts: Hosts::new(&api.config.hosts), routes: routes::routes(api, closing), ids: RequestIds::new() }
+        let (hosts, access) = (Hosts::new(&api.config.hosts), Access { shown: api.config.access_log });
+        Self { hosts, access, routes: routes::routes(api, closing), ids: RequestIds::new() }
     }
 
     /// Answers a request; there is always an answer.
-    pub async fn answer(&self, request: Request) -> Response {
+    pub async fn answer(
+        &self,
+        mut request: Request,
+    ) -> hyper::Response<impl Body<Data = Bytes, Error = io::Error> + use<>> {
         let id = self.ids.of(request.headers());
-        let seen = tracing::enabled!(tracing::Level::DEBUG).then(|| Seen::new(&request));
+        request.set_data(RequestId(id.to_str().unwrap_or_default().to_owned()));
+        let seen = self.access.seen(&request, &id);
         let mut response = match self.hosts.check(&request) {
             Ok(()) => self.route(request).await,
             Err(refusal) => refused(&refusal),
         };
-        if let Some(seen) = seen {
-            seen.log(&response, &id);
-        }
+        guard::protect(&mut response);
         response.headers_mut().insert(REQUEST_ID, id);
-        response
+        seen.answered(response)
     }
 
     async fn route(&self, request: Request) -> Response {
@@ -92,31 +103,6 @@ impl RequestIds {
 
 fn is_sane(id: &[u8]) -> bool {
     (1..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-}
-
-/// What the log says about a request, gathered only when it is wanted.
-struct Seen {
-    method: Method,
-    uri: Uri,
-    start: Instant,
-}
-
-impl Seen {
-    fn new(request: &Request) -> Self {
-        Self { method: request.method().clone(), uri: request.uri().clone(), start: Instant::now() }
-    }
-
-    /// The query is left out: it may hold a signature.
-    fn log(self, response: &Response, id: &HeaderValue) {
-        tracing::debug!(
-            method = %self.method,
-            path = self.uri.path(),
-            status = response.status().as_u16(),
-            micros = self.start.elapsed().as_micros() as u64,
-            id = id.to_str().unwrap_or_default(),
-            "request"
-        );
-    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn text(mut bytes: Vec<u8>, limit: u64, cut: bool) -> String {
 }
 
 /// How many bytes at the end begin a character that does not end.
-fn half_character(bytes: &[u8]) -> usize {
+pub fn half_character(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(3)..];
     let Some(lead) = tail.iter().rposition(|byte| byte & 0b1100_0000 != 0b1000_0000) else { return 0 };
     let unfinished = std::str::from_utf8(&tail[lead..]).is_err_and(|failure| failure.error_len().is_none());

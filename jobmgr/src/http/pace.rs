@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// How long each wait may be.
@@ -65,21 +64,21 @@ impl Phase {
 }
 
 /// A connection that fails with `TimedOut` when its client is too slow. Timers are made only when there is a wait.
-pub struct PacedStream {
-    stream: TcpStream,
+pub struct PacedStream<S> {
+    stream: S,
     phase: Arc<Phase>,
     limits: Limits,
     head: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl PacedStream {
+impl<S> PacedStream<S> {
     /// Paces `stream`.
-    pub fn new(stream: TcpStream, phase: Arc<Phase>, limits: Limits) -> Self {
+    pub fn new(stream: S, phase: Arc<Phase>, limits: Limits) -> Self {
         Self { stream, phase, limits, head: None, stall: None }
     }
 
-    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;
             return result;
@@ -89,7 +88,7 @@ impl PacedStream {
     }
 }
 
-impl AsyncRead for PacedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -109,7 +108,7 @@ impl AsyncRead for PacedStream {
     }
 }
 
-impl AsyncWrite for PacedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(cx, result)
@@ -129,11 +128,14 @@ impl AsyncWrite for PacedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // An encrypted stream may hold what it has taken.
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(cx, result)
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
     use futures_util::StreamExt;
     use futures_util::stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::{Instant, timeout};
 
     use super::*;
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_stops_is_given_up() {
+    async fn row_19_a_head_that_stops_is_given_up() {
         let (mut client, server) = pair().await;
         let mut paced = PacedStream::new(server, Phase::new(), Limits { head: SHORT, ..NONE });
         client.write_all(b"GET /").await.unwrap();
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_trickles_is_given_up() {
+    async fn row_19_a_head_that_trickles_is_given_up() {
         let (mut client, server) = pair().await;
         let phase = Phase::new();
         phase.waiting();
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_may_pause_but_not_for_long() {
+    async fn row_19_a_body_may_pause_but_not_for_long() {
         let slow = stream::iter([0, 1, 8]).then(|pause| async move {
             sleep(SHORT / 2 * pause).await;
             Ok(Bytes::from_static(b"x"))

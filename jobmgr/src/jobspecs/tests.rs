@@ -200,7 +200,7 @@ fn the_samples_are_right() {
     let samples = Jobspecs::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../jobspecs"));
     let list = samples.list();
     let names: Vec<_> = list.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["countdown", "hello", "image-generator", "sysinfo"]);
+    assert_eq!(names, ["countdown", "hello", "image-generator", "sysinfo", "word-count"]);
     for (name, jobspec) in list {
         assert!(jobspec.unwrap_or_else(|error| panic!("{error}")).description.is_some(), "{name}");
     }

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Retention;
 use crate::jobspecs::Jobspecs;
-use crate::store::{Store, StoreError};
+use crate::store::{PAGE, Store, StoreError};
 use orphans::Orphan;
 pub use report::{Gone, Totals};
 use walk::Walk;
@@ -31,6 +31,8 @@ use walk::Walk;
 const DUTY: &str = "retention";
 /// How long after the start of a process the first pass is at the latest.
 const FIRST: Duration = Duration::from_secs(300);
+/// How long messages to webhooks are remembered that were delivered or given up.
+const DELIVERIES: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a process is remembered that does not say that it is there.
 const SILENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -86,9 +88,25 @@ impl Keeper {
         for trouble in totals.troubles {
             warn!(%trouble, "not all that is old could be removed; it is tried again");
         }
+        if let Err(error) = self.forget_deliveries().await {
+            warn!(%error, "can't forget old messages to webhooks");
+        }
         if let Err(error) = self.store.forget_silent(SILENCE).await {
             warn!(%error, "can't forget processes that are gone");
         }
+    }
+
+    /// Removes what has been in the audit log for long enough.
+    async fn shorten_audit(&self) -> Result<(), StoreError> {
+        let Some(age) = self.config.keep_audit else { return Ok(()) };
+        while self.store.drop_audit(age).await? > 0 {}
+        Ok(())
+    }
+
+    /// A bit at a time, so that nobody waits for it.
+    async fn forget_deliveries(&self) -> Result<(), StoreError> {
+        while self.store.forget_deliveries(DELIVERIES).await? > 0 {}
+        Ok(())
     }
 
     /// Removes all that has been kept for long enough, and tells of each; on a dry run only tells.
@@ -101,7 +119,23 @@ impl Keeper {
         if let Err(error) = pass.walk().await {
             pass.totals.troubles.push(error.to_string());
         }
-        pass.totals
+        if let Err(error) = pass.inputs().await {
+            pass.totals.troubles.push(error.to_string());
+        }
+        let mut totals = pass.totals;
+        if !dry_run && let Err(error) = self.shorten_audit().await {
+            totals.troubles.push(error.to_string());
+        }
+        if !dry_run && let Err(error) = self.drop_events().await {
+            totals.troubles.push(error.to_string());
+        }
+        totals
+    }
+
+    /// Events are many and small: nobody is told of each.
+    async fn drop_events(&self) -> Result<(), StoreError> {
+        while self.store.drop_events(self.config.events).await? {}
+        Ok(())
     }
 }
 
@@ -136,6 +170,22 @@ impl Pass<'_> {
             batch.iter().for_each(|(object, why)| self.note(&Gone::Object(object, *why)));
         }
         Ok(())
+    }
+
+    /// Removes uploaded files that no job has used in time.
+    async fn inputs(&mut self) -> Result<(), KeepError> {
+        let Keeper { store, blobs, config, .. } = self.keeper;
+        loop {
+            let unused = store.unused_inputs(config.unused_inputs).await?;
+            if !self.dry_run && !unused.is_empty() {
+                let keys = store.drop_inputs(unused.iter().map(|input| input.id).collect()).await?;
+                blobs.delete_all(&keys).await?;
+            }
+            unused.iter().for_each(|input| self.note(&Gone::Input(input)));
+            if self.dry_run || unused.len() < PAGE {
+                return Ok(());
+            }
+        }
     }
 
     async fn walk(&mut self) -> Result<(), KeepError> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::KeepError;
 use crate::blobs::{BlobError, Blobs, Object};
@@ -25,6 +25,8 @@ pub enum Orphan {
     DeadAttempt,
     /// It is an upload that was never finished.
     Unfinished,
+    /// It was uploaded for jobs, and nobody knows it.
+    NoInput,
 }
 
 impl Orphan {
@@ -35,6 +37,7 @@ impl Orphan {
             Orphan::Unnamed => "its job has ended without it",
             Orphan::DeadAttempt => "of an attempt that is over",
             Orphan::Unfinished => "an upload that was never finished",
+            Orphan::NoInput => "an uploaded file that nobody knows",
         }
     }
 }
@@ -72,7 +75,8 @@ impl<'s> Sweep<'s> {
         let highest = store.highest_id().await?;
         // Only the store's clock tells how old its objects are.
         let before_ms = blobs.clock_ms().await?.saturating_sub(grace_ms);
-        let objects = Some(blobs.list(&keys::of_installation(store.installation())));
+        let [jobs, inputs] = prefixes(store).map(|prefix| blobs.list(&prefix));
+        let objects = Some(jobs.chain(inputs).boxed());
         Ok(Self { store, blobs, highest, before_ms, objects, uploads_seen: false })
     }
 
@@ -100,14 +104,38 @@ impl<'s> Sweep<'s> {
         if std::mem::replace(&mut self.uploads_seen, true) {
             return Ok(None);
         }
-        let mut uploads = self.blobs.unfinished(&keys::of_installation(self.store.installation())).await?;
+        let mut uploads = Vec::new();
+        for prefix in prefixes(self.store) {
+            uploads.extend(self.blobs.unfinished(&prefix).await?);
+        }
         uploads.retain(|upload| upload.modified_ms <= self.before_ms);
         Ok(Some(uploads.into_iter().map(|upload| (upload, Orphan::Unfinished)).collect()))
     }
 }
 
+/// Where all objects of this installation are: those of jobs, and uploaded files.
+fn prefixes(store: &Store) -> [String; 2] {
+    [keys::of_installation(store.installation()), keys::of_inputs(store.installation())]
+}
+
 /// The orphans among objects that were there before this is called.
 async fn among(store: &Store, objects: Vec<Object>, highest: JobId) -> Result<Vec<(Object, Orphan)>, KeepError> {
+    let [_, inputs] = prefixes(store);
+    let is_input = |object: &Object| object.key.strip_prefix(&inputs).is_some_and(|rest| rest.starts_with('/'));
+    let (inputs, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_input);
+    let mut orphans = of_jobs(store, objects, highest).await?;
+    orphans.extend(of_inputs(store, inputs).await?);
+    Ok(orphans)
+}
+
+/// An upload comes before its row, but not for long.
+async fn of_inputs(store: &Store, objects: Vec<Object>) -> Result<Vec<(Object, Orphan)>, KeepError> {
+    let known = store.known_inputs(objects.iter().map(|object| object.key.clone()).collect()).await?;
+    let unknown = objects.into_iter().filter(|object| !known.contains(&object.key));
+    Ok(unknown.map(|object| (object, Orphan::NoInput)).collect())
+}
+
+async fn of_jobs(store: &Store, objects: Vec<Object>, highest: JobId) -> Result<Vec<(Object, Orphan)>, KeepError> {
     let owner = |object: &Object| keys::owner(store.installation(), &object.key);
     let jobs: BTreeSet<JobId> = objects.iter().filter_map(owner).map(|(job, _)| job).collect();
     let standings = store.standings(jobs.into_iter().collect()).await?;

@@ -7,6 +7,7 @@ use super::orphans::Orphan;
 use super::rules::Rule;
 use crate::blobs::Object;
 use crate::domain::duration::GoDuration;
+use crate::domain::input::Input;
 use crate::store::{Aging, HeldArtifacts};
 
 /// Something that goes, in a line.
@@ -18,6 +19,8 @@ pub enum Gone<'a> {
     Artifacts(&'a Aging, HeldArtifacts, Rule),
     /// An object that belongs to nothing.
     Object(&'a Object, Orphan),
+    /// An uploaded file that no job has.
+    Input(&'a Input),
 }
 
 impl fmt::Display for Gone<'_> {
@@ -31,6 +34,9 @@ impl fmt::Display for Gone<'_> {
                 write!(f, ": {rule}")
             }
             Gone::Artifacts(job, held, rule) => write!(f, "artifacts of job {}, {}: {rule}", About(job), Files(held)),
+            Gone::Input(input) => {
+                write!(f, "input {} of {} bytes: no job has used it in time", input.id, input.size)
+            }
             Gone::Object(object, why) => write!(f, "object {}, {} bytes: {}", object.key, object.size, why.as_str()),
         }
     }
@@ -63,7 +69,7 @@ pub struct Totals {
     pub jobs: u64,
     /// Artifacts, those of jobs that went included.
     pub artifacts: HeldArtifacts,
-    /// Objects that belonged to nothing, and uploads that were never finished.
+    /// Objects that belonged to nothing, uploaded files that no job had, and uploads that were never finished.
     pub objects: u64,
     /// Their bytes.
     pub object_bytes: u64,
@@ -82,6 +88,10 @@ impl Totals {
             Gone::Object(object, _) => {
                 self.objects += 1;
                 self.object_bytes += object.size;
+            }
+            Gone::Input(input) => {
+                self.objects += 1;
+                self.object_bytes += input.size;
             }
         }
     }

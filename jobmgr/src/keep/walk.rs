@@ -111,9 +111,10 @@ impl Pass<'_> {
             }
             let ids: Vec<JobId> = batch.iter().map(|(job, _, _)| job.id).collect();
             let logs = store.named_keys(ids.clone(), false).await?;
-            store.drop_jobs(ids).await?;
-            let logs: Vec<String> = logs.into_values().flatten().flatten().collect();
-            blobs.delete_all(&logs).await?;
+            let dropped = store.drop_jobs(ids).await?;
+            let mut keys: Vec<String> = logs.into_values().flatten().flatten().collect();
+            keys.extend(dropped.inputs);
+            blobs.delete_all(&keys).await?;
         }
         for (job, held, rule) in batch {
             self.note(&Gone::Job(job, *held, *rule));

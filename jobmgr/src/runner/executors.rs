@@ -7,6 +7,7 @@ use jobmgr_plugin_api::{Context, Error, Executor, Job, Outcome, Result};
 use serde_json::Value;
 
 use super::plugin::{Plugins, Wrong};
+use crate::domain::executor::Executor as Known;
 use crate::domain::jobspec::ExecutorCheck;
 
 /// The names by which a jobspec may select an executor.
@@ -54,6 +55,29 @@ fn examine<E: Executor>(options: &Value) -> Result<(), Wrong> {
         complaint(&Value::Object(others)).as_ref() != Some(&why)
     });
     Err((meant.map_or_else(|| "Options".to_owned(), |key| format!("Options.{key}")), why))
+}
+
+/// What is to be known of all executors, by name.
+pub fn known(plugins: &Plugins) -> Vec<Known> {
+    let mut all = vec![built_in::<Process>()];
+    all.extend(plugins.known());
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+fn built_in<E: Executor>() -> Known {
+    Known {
+        name: E::NAME.to_owned(),
+        built_in: true,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        abi: None,
+        sha256: None,
+        recovers: false,
+        cleans_up: false,
+        concurrent: false,
+        options: Some(schemars::schema_for!(E::Options).to_value()),
+        error: None,
+    }
 }
 
 fn make<E: Executor>() -> Result<E, String> {

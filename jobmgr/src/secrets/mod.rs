@@ -12,12 +12,15 @@ use crate::config;
 
 /// One key, and what is done with it.
 mod key;
+/// Secret parameters of jobs.
+mod parameters;
 /// Where the keys are.
 mod source;
 #[cfg(test)]
 mod tests;
 
 use key::Key;
+pub use parameters::Opened;
 pub use source::DEFAULT_FILE;
 use source::Source;
 

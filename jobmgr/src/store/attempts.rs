@@ -8,7 +8,10 @@ use super::dialect::{ROWS, Text};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Held, Renewal, chunks, dispatch, keep, logs, millis, submit, sweep, workers};
+use super::{
+    Held, Renewal, audit, chunks, deliveries, dispatch, inputs, keep, logs, millis, submit, sweep, tokens, webhooks,
+    workers,
+};
 use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -64,7 +67,12 @@ pub(super) async fn apply(
         }
         Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
-        Op::Keep(write) => done.moved = keep::apply(connection, statements, write).await?,
+        Op::Keep(write) => keep::apply(connection, statements, write, done).await?,
+        Op::Input(write) => inputs::apply(connection, statements, write, done).await?,
+        Op::Token(write) => tokens::apply(connection, statements, write, done).await?,
+        Op::Audit(write) => done.moved = audit::apply(connection, statements, write).await?,
+        Op::Webhook(write) => webhooks::apply(connection, statements, write, done).await?,
+        Op::Delivery(write) => deliveries::apply(connection, statements, write, done).await?,
     }
     Ok(())
 }

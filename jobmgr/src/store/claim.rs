@@ -221,6 +221,8 @@ pub(super) fn claims(rows: Vec<AnyRow>, claiming: &Claiming) -> Outcome<Vec<Clai
             last_chance: crashes > 0 && crashes + 1 >= limit,
             started_ms: row.try_get(7)?,
             created_ms: row.try_get(8)?,
+            run_after_ms: row.try_get(12)?,
+            trace_parent: row.try_get(13)?,
             worker: claiming.worker.to_string(),
         };
         claims.push((priority, claim));

@@ -239,8 +239,8 @@ impl Dialect {
 }
 
 /// What a claim gives of each job.
-pub(super) const CLAIMED: &str =
-    "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes, max_retries";
+pub(super) const CLAIMED: &str = "id, epoch, attempt, priority, name, parameters, tries, started_at, created_at, crash_limit, crashes, max_retries, \
+     run_after, trace_parent";
 
 /// PostgreSQL numbers its placeholders. No statement has a question mark in a literal.
 fn numbered(text: &str) -> String {

@@ -115,7 +115,7 @@ impl Texts {
             detach: text(&format!("update jobs set worker = null, lease_until = {{now}} + ? {HELD}")),
             orphaned: text(
                 "select id, epoch, attempt, name, parameters, tries, started_at, created_at, coalesce(cancel_at, 0), \
-                 {now} - started_at, max_retries from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
+                 {now} - started_at, max_retries, trace_parent from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
                  order by lease_until limit ?{skip}",
             ),
             take: text(&format!("update jobs set worker = ?, lease_until = {{now}} + ?, epoch = epoch + 1 {HELD}")),
@@ -288,6 +288,8 @@ async fn take(
         last_chance: false,
         started_ms: row.try_get(6)?,
         created_ms: row.try_get(7)?,
+        run_after_ms: 0,
+        trace_parent: row.try_get(11)?,
         worker: worker.to_owned(),
     };
     Ok(Some(Taken {

@@ -57,6 +57,14 @@ impl StoreError {
         }
     }
 
+    /// What the metrics call it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Failed(_) | StoreError::Unusable(_) => "failed",
+        }
+    }
+
     /// The database did not answer in time.
     pub(super) fn silent() -> Self {
         StoreError::Unavailable("it does not answer".into())

@@ -4,15 +4,17 @@
 //! row is locked from its change to the commit, so the ids of its events are in the order of its changes. Whose ids
 //! become visible first between jobs, nobody knows; see `position`.
 
+use std::time::Duration;
+
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, ROWS, Text};
-use super::position::Numbering;
+use super::position::{Read, Step};
 use super::statements::Statements;
 use super::submit::pieces;
 use super::writer::{Done, Op};
-use super::{Position, Store, StoreError, Submitted};
+use super::{Position, Store, StoreError, Submitted, keep, millis};
 use crate::domain::job::{JobId, Reason, Status};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
@@ -41,6 +43,8 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// When, in Unix milliseconds of the database's clock.
     pub at_ms: i64,
+    /// How many artifacts its job has when this is read.
+    pub artifacts: i64,
 }
 
 /// What a look at the events gave.
@@ -48,10 +52,14 @@ pub struct Event {
 pub struct Events {
     /// What is new; those of a job in their order.
     pub events: Vec<Event>,
+    /// Where the reader stands after each of them.
+    pub standing: Vec<Position>,
     /// Where to look on from.
     pub next: Position,
     /// There may be more already.
     pub more: bool,
+    /// For [`Position::step_to`] of another reader.
+    pub read: Read,
 }
 
 /// The statements.
@@ -67,10 +75,20 @@ pub(super) struct Texts {
     with_holes: [Text; 4],
     last: Text,
     of_job: Text,
+    highest: Text,
+    /// Binds: how old, in milliseconds.
+    old: Text,
+    drop: Text,
+    set_gone: Text,
 }
 
-const EVENT: &str = "select e.id, e.job_id, j.user_id, j.name, e.status, e.attempt, e.reason, e.created_at, {now} \
-                     from events e left join jobs j on j.id = e.job_id";
+/// Under which name the installation keeps the id up to which events were removed.
+const GONE: &str = "events_gone";
+/// How many events are removed at once.
+const BATCH: i64 = 1000;
+
+const EVENT: &str = "select e.id, e.job_id, j.user_id, j.name, e.status, e.attempt, e.reason, e.created_at, \
+                     j.artifact_count, {now} from events e left join jobs j on j.id = e.job_id";
 
 impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
@@ -94,6 +112,13 @@ impl Texts {
             }),
             after: text(&after),
             last: text(&format!("select id, created_at, {{now}} from events order by id desc limit {BACK}")),
+            highest: text("select coalesce(max(id), 0) from events"),
+            old: text(&format!(
+                "select max(id) from (select id, created_at from events order by id limit {BATCH}) as oldest \
+                 where created_at < {{now}} - ?"
+            )),
+            drop: text("delete from events where id <= ?"),
+            set_gone: text("update installation set value = ? where name = ?"),
             of_job: text(&format!("{EVENT} where e.job_id = ? and e.id > ? order by e.id limit {OF_ONE}")),
         }
     }
@@ -110,7 +135,12 @@ impl Store {
             let after = after.clone();
             Box::pin(async move {
                 let mut found = next(connection, statements, after, limit).await?;
-                found.events.retain(|event| user_id.is_none_or(|user| user == event.user_id));
+                if let Some(user) = user_id {
+                    let theirs: Vec<bool> = found.events.iter().map(|event| event.user_id == user).collect();
+                    let mut keep = theirs.iter();
+                    found.standing.retain(|_| keep.next() == Some(&true));
+                    found.events.retain(|event| event.user_id == user);
+                }
                 Ok(found)
             })
         })
@@ -123,6 +153,38 @@ impl Store {
     /// When the database fails.
     pub async fn newest_event(&self) -> Result<Position, StoreError> {
         self.read(|connection, statements| Box::pin(newest(connection, statements))).await
+    }
+
+    /// Where a reader goes on for whom events may be missing: they were removed, or they are of another time than this
+    /// database, which was put back from a copy. `None`: nothing is missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn after_lost_events(&self, position: &Position) -> Result<Option<Position>, StoreError> {
+        let high = position.highest();
+        self.read(move |connection, statements| {
+            Box::pin(async move {
+                let gone = gone(connection, statements).await?;
+                if high < gone {
+                    return Ok(Some(Position::after(gone)));
+                }
+                let row = statements.query(&statements.events.highest).fetch_one(&mut *connection).await?;
+                if high <= gone.max(row.try_get(0)?) {
+                    return Ok(None);
+                }
+                let newest = newest(connection, statements).await?;
+                Ok(Some(if newest.highest() < gone { Position::after(gone) } else { newest }))
+            })
+        })
+        .await
+    }
+
+    /// Removes events that are older than `age`, some at a time; `false`: there are none.
+    ///
+    /// # Errors
+    /// When the database fails. Doing it again does no harm.
+    pub async fn drop_events(&self, age: Duration) -> Result<bool, StoreError> {
+        self.shared.writer.write(Op::Keep(keep::Write::Events(age))).await.map(|done| done.moved > 0)
     }
 
     /// The next events of one job after the one with the id `after`, at most 1,000, in their order.
@@ -141,8 +203,8 @@ impl Store {
     }
 }
 
-fn numbering(statements: &Statements) -> Numbering {
-    Numbering { in_order: statements.dialect.numbers_in_order(), step: statements.id_step }
+fn read(statements: &Statements, now_ms: i64) -> Read {
+    Read { now_ms, in_order: statements.dialect.numbers_in_order(), step: statements.id_step }
 }
 
 async fn next(
@@ -162,18 +224,23 @@ async fn next(
     }
     let before = position.highest();
     let rows = query.bind(before).bind(i64::from(limit)).fetch_all(connection).await?;
-    let mut events = Vec::with_capacity(rows.len());
+    let (mut events, mut standing) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let now_ms = rows.first().map(|row| row.try_get(9)).transpose()?;
+    let read = read(statements, now_ms.unwrap_or_default());
     let (mut above, mut whole) = (0, true);
     for row in &rows {
-        let (id, at_ms, now_ms): (i64, i64, i64) = (row.try_get(0)?, row.try_get(7)?, row.try_get(8)?);
-        whole = position.go_to(id, at_ms, now_ms, numbering(statements));
+        let (id, at_ms): (i64, i64) = (row.try_get(0)?, row.try_get(7)?);
+        whole = position.step_to(id, at_ms, read) == Step::New;
         if !whole {
             break;
         }
         above += u32::from(id > before);
-        events.extend(event(row)?);
+        if let Some(event) = event(row)? {
+            events.push(event);
+            standing.push(position.clone());
+        }
     }
-    Ok(Events { events, next: position, more: whole && above >= limit })
+    Ok(Events { events, standing, next: position, more: whole && above >= limit, read })
 }
 
 /// `None`: its job is gone.
@@ -192,6 +259,7 @@ fn event(row: &AnyRow) -> Result<Option<Event>, StoreError> {
         attempt: row.try_get(5)?,
         reason: row.try_get::<Option<String>, _>(6)?.and_then(|word| Reason::from_word(&word)),
         at_ms: row.try_get(7)?,
+        artifacts: row.try_get(8)?,
     }))
 }
 
@@ -200,11 +268,32 @@ async fn newest(connection: &mut AnyConnection, statements: &Statements) -> Resu
     let Some(first) = rows.next() else { return Ok(Position::default()) };
     let mut position = Position::after(first.try_get(0)?);
     for row in rows {
-        if !position.go_to(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, numbering(statements)) {
+        let read = read(statements, row.try_get(2)?);
+        if position.step_to(row.try_get(0)?, row.try_get(1)?, read) == Step::Later {
             break;
         }
     }
     Ok(position)
+}
+
+/// The id up to which events were removed; 0: none were.
+async fn gone(connection: &mut AnyConnection, statements: &Statements) -> Outcome<i64> {
+    let row = statements.query(&statements.installation).bind(GONE).fetch_optional(connection).await?;
+    let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// Removes some events that are older than `age`; says how many.
+pub(super) async fn drop_old(connection: &mut AnyConnection, statements: &Statements, age: Duration) -> Outcome<u64> {
+    let texts = &statements.events;
+    let row = statements.query(&texts.old).bind(millis(age)).fetch_one(&mut *connection).await?;
+    let Some(last) = row.try_get::<Option<i64>, _>(0)? else { return Ok(0) };
+    let known = statements.query(&texts.set_gone).bind(last.to_string()).bind(GONE).execute(&mut *connection).await?;
+    if known.rows_affected() == 0 {
+        let insert = statements.query(&statements.set_installation).bind(GONE).bind(last.to_string());
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(statements.query(&texts.drop).bind(last).execute(connection).await?.rows_affected())
 }
 
 /// Whether a write that came to `done` may have left events.
@@ -245,9 +334,9 @@ pub(super) async fn record(
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
         let insert = statements.query(&statements.events.move_on[size]);
-        let insert = now.iter().fold(insert, |insert, (id, status, attempt)| {
-            insert.bind(*id).bind(status.as_str()).bind(*attempt)
-        });
+        let insert = now
+            .iter()
+            .fold(insert, |insert, (id, status, attempt)| insert.bind(*id).bind(status.as_str()).bind(*attempt));
         insert.execute(&mut *connection).await?;
     }
     let ended: Vec<JobId> = done.iter().flat_map(|done| &done.ended).copied().collect();

@@ -4,16 +4,17 @@
 //! here: every statement says so, or follows one that did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, ROWS, Text};
-use super::statements::Statements;
+use super::statements::{ARTIFACT, Statements};
 use super::submit::pieces;
-use super::writer::Op;
-use super::{Store, StoreError, logs};
-use crate::domain::job::{JobId, LogBody, Status};
+use super::writer::{Done, Op};
+use super::{Store, StoreError, events, inputs, logs, read};
+use crate::domain::job::{Artifact, JobId, LogBody, Status};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -44,6 +45,15 @@ pub struct HeldArtifacts {
     pub bytes: u64,
 }
 
+/// What went with jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many jobs it were.
+    pub jobs: u64,
+    /// The keys of uploaded files that only they had; the objects are the caller's next work.
+    pub inputs: Vec<String>,
+}
+
 /// The keys that rows of a job name; `None`: a row can't be read, and may name any.
 pub type NamedKeys = BTreeMap<JobId, Option<BTreeSet<String>>>;
 
@@ -55,7 +65,13 @@ pub(super) enum Write {
     Mention(JobId, String),
     /// Jobs, with all of their rows.
     Jobs(Vec<JobId>),
+    /// Events that are older than this.
+    Events(Duration),
 }
+
+/// What belongs to jobs, by `job_id`, and goes with them.
+const OF_JOBS: [&str; 8] =
+    ["artifacts", "attempts", "chunks", "labels", "submissions", "events", "job_inputs", "job_webhooks"];
 
 /// The statements of this file.
 pub(super) struct Texts {
@@ -64,6 +80,7 @@ pub(super) struct Texts {
     all_held: Text,
     held: [Text; 4],
     some_artifacts: Text,
+    artifacts: [Text; 4],
     keys_of_artifacts: [Text; 4],
     keys_of_logs: [Text; 4],
     keys_of_attempts: [Text; 4],
@@ -71,7 +88,7 @@ pub(super) struct Texts {
     drop_artifacts: [Text; 4],
     drop_jobs: [Text; 4],
     left: [Text; 4],
-    drop_all: [[Text; 4]; 6],
+    drop_all: [[Text; 4]; OF_JOBS.len()],
     strip: Text,
     notes: Text,
     set_notes: Text,
@@ -106,6 +123,7 @@ impl Texts {
             some_artifacts: text(&format!(
                 "select id, object_key from artifacts where job_id = ? order by id limit {PAGE}"
             )),
+            artifacts: among(&format!("select {ARTIFACT} from artifacts"), "job_id", " order by id"),
             keys_of_artifacts: among("select job_id, object_key from artifacts", "job_id", ""),
             keys_of_logs: among(&format!("select id, {logs} from jobs"), "id", ""),
             keys_of_attempts: among(&format!("select job_id, {logs} from attempts"), "job_id", ""),
@@ -113,8 +131,7 @@ impl Texts {
             drop_artifacts: among("delete from artifacts", "id", ""),
             drop_jobs: among("delete from jobs", "id", &format!(" and {TERMINAL}")),
             left: among("select id from jobs", "id", ""),
-            drop_all: ["artifacts", "attempts", "chunks", "labels", "submissions", "events"]
-                .map(|table| among(&format!("delete from {table}"), "job_id", "")),
+            drop_all: OF_JOBS.map(|table| among(&format!("delete from {table}"), "job_id", "")),
             strip: text(&format!("update jobs set artifact_count = 0 where id = ? and {TERMINAL}")),
             notes: text("select notes from jobs where id = ?"),
             set_notes: text("update jobs set notes = ? where id = ?"),
@@ -175,6 +192,21 @@ impl Store {
                 let rows = select(connection, statements, &statements.keep.held, &jobs).await?;
                 let pairs = rows.iter().map(|row| Ok((row.try_get(0)?, held(row, 1)?)));
                 Ok(pairs.collect::<Outcome<_>>()?)
+            })
+        })
+        .await
+    }
+
+    /// The artifacts of these jobs, by their ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn artifacts_in(&self, jobs: Vec<JobId>) -> Result<Vec<Artifact>, StoreError> {
+        self.read(move |connection, statements| {
+            let jobs = jobs.clone();
+            Box::pin(async move {
+                let rows = select(connection, statements, &statements.keep.artifacts, &jobs).await?;
+                Ok(rows.iter().map(read::artifact_from).collect::<Outcome<_>>()?)
             })
         })
         .await
@@ -242,12 +274,13 @@ impl Store {
         self.keep(Write::Mention(job, why.to_owned())).await.map(drop)
     }
 
-    /// Removes those of these jobs that have ended, with all of their rows; says how many it were.
+    /// Removes those of these jobs that have ended, with all of their rows and the uploaded files that no other job has.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn drop_jobs(&self, jobs: Vec<JobId>) -> Result<u64, StoreError> {
-        self.keep(Write::Jobs(jobs)).await
+    pub async fn drop_jobs(&self, jobs: Vec<JobId>) -> Result<Dropped, StoreError> {
+        let done = self.shared.writer.write(Op::Keep(Write::Jobs(jobs))).await?;
+        Ok(Dropped { jobs: done.moved, inputs: done.keys })
     }
 
     async fn keep(&self, write: Write) -> Result<u64, StoreError> {
@@ -273,7 +306,7 @@ fn held(row: &AnyRow, at: usize) -> Outcome<HeldArtifacts> {
 }
 
 /// The rows of these ids, by a statement of each size.
-async fn select(
+pub(super) async fn select(
     connection: &mut AnyConnection,
     statements: &Statements,
     texts: &[Text; 4],
@@ -291,7 +324,7 @@ async fn select(
 }
 
 /// Runs a statement of each size for these ids; says how many rows it changed.
-async fn change(
+pub(super) async fn change(
     connection: &mut AnyConnection,
     statements: &Statements,
     texts: &[Text; 4],
@@ -339,12 +372,19 @@ async fn named_keys(
     Ok(named)
 }
 
-pub(super) async fn apply(connection: &mut AnyConnection, statements: &Statements, write: &Write) -> Outcome<u64> {
-    match write {
-        Write::Artifacts(ids) => change(connection, statements, &statements.keep.drop_artifacts, ids).await,
-        Write::Mention(job, why) => mention(connection, statements, *job, why).await,
-        Write::Jobs(jobs) => drop_jobs(connection, statements, jobs).await,
-    }
+pub(super) async fn apply(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    write: &Write,
+    done: &mut Done,
+) -> Outcome {
+    done.moved = match write {
+        Write::Artifacts(ids) => change(connection, statements, &statements.keep.drop_artifacts, ids).await?,
+        Write::Mention(job, why) => mention(connection, statements, *job, why).await?,
+        Write::Jobs(jobs) => drop_jobs(connection, statements, jobs, done).await?,
+        Write::Events(age) => events::drop_old(connection, statements, *age).await?,
+    };
+    Ok(())
 }
 
 async fn mention(connection: &mut AnyConnection, statements: &Statements, job: JobId, why: &str) -> Outcome<u64> {
@@ -361,7 +401,12 @@ async fn mention(connection: &mut AnyConnection, statements: &Statements, job: J
     Ok(stripped)
 }
 
-async fn drop_jobs(connection: &mut AnyConnection, statements: &Statements, jobs: &[JobId]) -> Outcome<u64> {
+async fn drop_jobs(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    jobs: &[JobId],
+    done: &mut Done,
+) -> Outcome<u64> {
     let dropped = change(connection, statements, &statements.keep.drop_jobs, jobs).await?;
     let mut gone = jobs.to_vec();
     if dropped < jobs.len() as u64 {
@@ -370,8 +415,10 @@ async fn drop_jobs(connection: &mut AnyConnection, statements: &Statements, jobs
         let left = left.iter().map(|row| row.try_get(0)).collect::<Outcome<BTreeSet<JobId>>>()?;
         gone.retain(|job| !left.contains(job));
     }
+    let inputs = inputs::given(connection, statements, &gone).await?;
     for texts in &statements.keep.drop_all {
         change(connection, statements, texts, &gone).await?;
     }
+    done.keys = inputs::drop_unused(connection, statements, &inputs).await?;
     Ok(dropped)
 }

@@ -7,30 +7,38 @@
 
 /// Renew, finish, release, retry, cancel.
 mod attempts;
+/// Who did what.
+mod audit;
 /// A whole copy of a SQLite database.
 mod backup;
 /// What running jobs write, while they run.
 mod chunks;
 /// Claims: which jobs, and how many.
 mod claim;
+/// What is told to whom, and how it fares.
+mod deliveries;
 /// What differs between databases: placeholders, clock, claim statement, session settings.
 mod dialect;
 /// What executors of libraries were given.
 mod dispatch;
-/// Who waits for the end of which job.
-mod ends;
 /// What can go wrong.
 mod error;
 /// What became of jobs, change by change.
 mod events;
+/// Events as they come, read once for all who follow them.
+mod feed;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// Files that clients uploaded, and the jobs that they were given to.
+mod inputs;
 /// What has been kept for long enough.
 mod keep;
 /// Pages of jobs.
 mod list;
 /// Output as it is kept in a column.
 mod logs;
+/// Who waits for what becomes of which job.
+mod news;
 /// Opening: connections, checks, migrations, the installation's own values.
 mod open;
 /// Where a reader of events stands.
@@ -45,8 +53,12 @@ mod statements;
 mod submit;
 /// Jobs that are taken from a holder that died, and jobs that wait for what never comes.
 mod sweep;
+/// Who may call.
+mod tokens;
 /// Hints that there is something to do.
 mod wake;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// The processes that serve this database.
 mod workers;
 /// Waiting writes share one transaction and one fsync.
@@ -64,14 +76,17 @@ use tokio::time::Instant;
 pub use backup::backup;
 pub use chunks::{Chunk, EXECUTOR_LOG, LIVE, Live, Stream};
 pub use claim::{Claiming, Scope};
+pub use deliveries::AskedDeliveries;
 pub use dispatch::{Dispatch, Leftover, Taken};
-pub use ends::End;
 pub use error::StoreError;
 pub use events::{Event, Events};
-pub use keep::{Aging, HeldArtifacts, NamedKeys, PAGE};
-pub use list::{Asked, Counts};
+use feed::Feed;
+pub use feed::{Following, Heard, Told, UnderWay};
+pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
+pub use list::{Asked, Backlog, Counts, RATED};
+pub use news::News;
 pub use open::{Inspection, Original};
-pub use position::{BadPosition, Position};
+pub use position::{BadPosition, Position, Read, Step};
 use statements::Statements;
 pub use submit::Submitted;
 use wake::Wake;
@@ -79,6 +94,7 @@ pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};
 
 use crate::domain::job::{Artifact, Attempt, Claim, Failure, Finish, Job, JobId, Log, Progress, Reason, Status};
+use crate::metrics;
 
 /// A failure that comes within this time is that of a connection which was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -94,6 +110,7 @@ struct Shared {
     statements: Arc<Statements>,
     writer: Writer,
     wake: Arc<Wake>,
+    feed: Arc<Feed>,
     installation: open::Installation,
 }
 
@@ -198,6 +215,22 @@ impl Store {
         self.shared.writer.write(Op::Chunk(chunk)).await.map(|done| done.moved > 0)
     }
 
+    /// Whose a job is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owner(&self, id: JobId) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::owner(connection, statements, id))).await
+    }
+
+    /// How many jobs of a user are queued; of more than `most` only that they are more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn queued_of(&self, user_id: i64, most: u64) -> Result<u64, StoreError> {
+        self.read(move |connection, statements| Box::pin(read::queued_of(connection, statements, user_id, most))).await
+    }
+
     /// One artifact.
     ///
     /// # Errors
@@ -284,6 +317,8 @@ impl Store {
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
+            run_after_ms: 0,
+            trace_parent: None,
             worker: worker.to_owned(),
         };
         self.leave_job(&claim).await
@@ -399,9 +434,15 @@ impl Store {
         self.shared.wake.changes.subscribe()
     }
 
-    /// Waits for a job's end; only what this process does is told.
-    pub fn end_of(&self, id: JobId) -> End {
-        self.shared.wake.ends.of(id)
+    /// Waits until this process has written a message down that is to be sent. A hint, as [`work`](Self::work).
+    pub async fn message(&self) {
+        self.shared.wake.messages.notified().await;
+    }
+
+    /// Waits for news of a job. A hint: on other databases than PostgreSQL only what this process does is told, unless
+    /// somebody [follows](Self::follow) the events.
+    pub fn news_of(&self, id: JobId) -> News {
+        self.shared.wake.news.of(id, self.shared.wake.is_told().then(|| self.follow()))
     }
 
     /// The key that signs download URLs of the local store; made once per database.
@@ -448,10 +489,11 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         spawned(async move {
             let begun = Instant::now();
-            match shared.read_once(&work).await {
+            let read = match shared.read_once(&work).await {
                 Err(StoreError::Unavailable(_)) if begun.elapsed() < AT_ONCE => shared.read_once(&work).await,
                 result => result,
-            }
+            };
+            read.inspect_err(|error| metrics::database_error(error.kind()))
         })
         .await
     }

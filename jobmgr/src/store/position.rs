@@ -35,9 +35,22 @@ struct Hole {
 #[error("is not the id of an event")]
 pub struct BadPosition;
 
-/// What a reader has to know to tell holes from numbers that are never given.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Numbering {
+/// What came of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The reader had not seen it, and has now.
+    New,
+    /// The reader had seen it before.
+    Seen,
+    /// Too much is missing below it: the reader has to look again, from where it stands.
+    Later,
+}
+
+/// When an event is read, and how ids are given: what tells holes from numbers that never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// The database's clock, in Unix milliseconds.
+    pub(super) now_ms: i64,
     /// Rows become visible in the order of their ids.
     pub(super) in_order: bool,
     /// How far apart ids are that follow each other.
@@ -60,39 +73,39 @@ impl Position {
         self.holes.iter().map(|hole| (hole.first, hole.last))
     }
 
-    /// Goes on to event `id`, of the time `at_ms`, when it is `now_ms`; ids come in their order. `false`: not now.
-    pub(super) fn go_to(&mut self, id: i64, at_ms: i64, now_ms: i64, numbering: Numbering) -> bool {
+    /// Goes on to the event `id` of the time `at_ms`.
+    pub fn step_to(&mut self, id: i64, at_ms: i64, read: Read) -> Step {
         if id <= self.high {
             return self.fill(id);
         }
-        self.forget_old(now_ms);
-        let may_come = now_ms.saturating_sub(at_ms) < PATIENCE_MS;
-        if !numbering.in_order && may_come && id - self.high > numbering.step {
+        self.forget_old(read.now_ms);
+        let may_come = read.now_ms.saturating_sub(at_ms) < PATIENCE_MS;
+        if !read.in_order && may_come && id - self.high > read.step {
             if self.holes.len() >= HOLES {
-                return false;
+                return Step::Later;
             }
             self.holes.push(Hole { first: self.high + 1, last: id - 1, since: at_ms.div_euclid(1000) });
         }
         self.high = id;
-        true
+        Step::New
     }
 
-    fn fill(&mut self, id: i64) -> bool {
+    fn fill(&mut self, id: i64) -> Step {
         let Some(place) = self.holes.iter().position(|hole| (hole.first..=hole.last).contains(&id)) else {
-            return false;
+            return Step::Seen;
         };
         let hole = self.holes[place];
         let rest = [Hole { last: id - 1, ..hole }, Hole { first: id + 1, ..hole }];
         let rest = rest.into_iter().filter(|hole| hole.first <= hole.last);
         if self.holes.len() + rest.clone().count() > HOLES + 1 {
-            return false;
+            return Step::Later;
         }
         self.holes.splice(place..=place, rest);
-        true
+        Step::New
     }
 
     /// Forgets holes that nothing will fill any more.
-    pub(super) fn forget_old(&mut self, now_ms: i64) {
+    fn forget_old(&mut self, now_ms: i64) {
         self.holes.retain(|hole| now_ms.saturating_sub(hole.since.saturating_mul(1000)) < PATIENCE_MS);
     }
 }
@@ -133,8 +146,13 @@ impl FromStr for Position {
 mod tests {
     use super::*;
 
-    const SERVER: Numbering = Numbering { in_order: false, step: 1 };
     const NOW: i64 = 1_764_513_371_500;
+    const SERVER: Read = Read { now_ms: NOW, in_order: false, step: 1 };
+
+    /// An event of just now.
+    fn comes(position: &mut Position, id: i64) -> Step {
+        position.step_to(id, NOW, SERVER)
+    }
 
     fn at(text: &str) -> Position {
         text.parse().unwrap()
@@ -144,11 +162,12 @@ mod tests {
     fn what_was_missing_is_seen_once() {
         let mut position = Position::after(10);
         for id in [11, 15, 17] {
-            assert!(position.go_to(id, NOW, NOW, SERVER));
+            assert_eq!(comes(&mut position, id), Step::New);
         }
         assert_eq!(position.to_string(), "17.12-14-1764513371.16-16-1764513371");
-        for (id, fresh) in [(11, false), (13, true), (13, false), (16, true), (17, false), (12, true), (12, false)] {
-            assert_eq!(position.go_to(id, NOW, NOW, SERVER), fresh, "{id}");
+        let (new, seen) = (Step::New, Step::Seen);
+        for (id, step) in [(11, seen), (13, new), (13, seen), (16, new), (17, seen), (12, new), (12, seen)] {
+            assert_eq!(comes(&mut position, id), step, "{id}");
         }
         assert_eq!(position.to_string(), "17.14-14-1764513371");
         assert_eq!(at(&position.to_string()), position);
@@ -157,39 +176,51 @@ mod tests {
     #[test]
     fn a_hole_is_forgotten_once_nothing_can_fill_it() {
         let mut position = Position::after(1);
-        assert!(position.go_to(3, NOW - PATIENCE_MS, NOW, SERVER));
+        position.step_to(3, NOW - PATIENCE_MS, SERVER);
         assert_eq!(position.to_string(), "3", "it was too old when it was found");
-        assert!(position.go_to(5, NOW, NOW, SERVER) && position.go_to(6, NOW, NOW + PATIENCE_MS, SERVER));
+        comes(&mut position, 5);
+        position.step_to(6, NOW, Read { now_ms: NOW + PATIENCE_MS, ..SERVER });
         assert_eq!(position.to_string(), "6");
     }
 
     #[test]
     fn numbers_that_are_never_given_are_no_holes() {
         let mut position = Position::after(1);
-        assert!(position.go_to(4, NOW, NOW, Numbering { in_order: false, step: 3 }));
-        assert!(position.go_to(40, NOW, NOW, Numbering { in_order: true, step: 1 }));
+        position.step_to(4, NOW, Read { step: 3, ..SERVER });
+        position.step_to(40, NOW, Read { in_order: true, ..SERVER });
         assert_eq!(position.to_string(), "40");
     }
 
     #[test]
     fn a_reader_waits_rather_than_forget_a_hole() {
         let mut position = Position::after(0);
-        let seen = (1..).map(|number| number * 2).take_while(|id| position.go_to(*id, NOW, NOW, SERVER)).count();
+        let seen = (1..).map(|number| number * 2).take_while(|id| comes(&mut position, *id) == Step::New).count();
         assert_eq!((seen, position.highest()), (HOLES, 2 * HOLES as i64));
-        assert!(position.go_to(7, NOW, NOW, SERVER) && position.go_to(130, NOW, NOW, SERVER));
+        assert_eq!(comes(&mut position, 130), Step::Later);
+        assert_eq!((comes(&mut position, 7), comes(&mut position, 130)), (Step::New, Step::New));
         assert!(at(&position.to_string()) == position && position.to_string().len() < 2000);
         // One hole that would fall in two is left whole.
         let mut wide = Position::after(0);
-        assert!(wide.go_to(1000, NOW, NOW, SERVER));
-        let filled = (1..500).map(|number| number * 2).filter(|id| wide.go_to(*id, NOW, NOW, SERVER)).count();
+        comes(&mut wide, 1000);
+        let filled = (1..500).map(|number| number * 2).filter(|id| comes(&mut wide, *id) == Step::New).count();
         assert_eq!((filled, wide.holes.len()), (HOLES - 1, HOLES));
     }
 
     #[test]
     fn other_texts_are_refused() {
-        for text in
-            ["", "x", "-1", "+1", "1.", "7.5-6", "7.5-6-1-1", "7.6-5-1", "7.5-7-1", "7.3-3-1.3-3-1", "9".repeat(30).as_str()]
-        {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "+1",
+            "1.",
+            "7.5-6",
+            "7.5-6-1-1",
+            "7.6-5-1",
+            "7.5-7-1",
+            "7.3-3-1.3-3-1",
+            "9".repeat(30).as_str(),
+        ] {
             assert_eq!(text.parse::<Position>(), Err(BadPosition), "{text}");
         }
         assert_eq!(at("0"), Position::default());

@@ -65,7 +65,7 @@ pub(super) fn listed(row: &AnyRow, id: JobId) -> Result<Job, StoreError> {
     })
 }
 
-fn progress_from(text: &str) -> Option<Progress> {
+pub(super) fn progress_from(text: &str) -> Option<Progress> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     let message = value.get("message").and_then(|message| message.as_str()).unwrap_or_default();
     Some(Progress { percent: value.get("percent")?.as_f64()?, message: message.to_owned() })
@@ -117,7 +117,7 @@ pub(super) async fn artifact(
     Ok(row.as_ref().map(artifact_from).transpose()?)
 }
 
-fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
+pub(super) fn artifact_from(row: &AnyRow) -> Result<Artifact, sqlx::Error> {
     Ok(Artifact {
         id: row.try_get("id")?,
         job_id: row.try_get("job_id")?,
@@ -148,6 +148,28 @@ pub(super) async fn status(
     let status = Status::from_word(&word);
     let status = status.ok_or_else(|| StoreError::Failed(format!("job {id}: status: '{word}' is no status")))?;
     Ok(Some((status, row.try_get(1)?)))
+}
+
+/// Whose the job is.
+pub(super) async fn owner(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    id: JobId,
+) -> Result<Option<i64>, StoreError> {
+    let row = statements.query(&statements.owner).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// How many jobs of the user are queued, up to one more than `most`.
+pub(super) async fn queued_of(
+    connection: &mut AnyConnection,
+    statements: &Statements,
+    user_id: i64,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+    let row = statements.query(&statements.queued_of).bind(user_id).bind(limit).fetch_one(connection).await?;
+    Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 
 /// The attempts that did not end the job.

@@ -50,7 +50,7 @@ pub(super) async fn run(
 fn plan<'a>(statements: &'a Statements, ops: &[Op]) -> Option<Result<Script<'a>, sqlx::Error>> {
     let new = submit::among(ops);
     let fits = |op: &Op| match op {
-        Op::Submit(job) => job.labels.is_empty(),
+        Op::Submit(job) => job.labels.is_empty() && job.webhook.is_none(),
         Op::Claim { .. } => true,
         Op::Finish { finish, .. } => finish.ended.artifacts.is_empty() && !finish.chunks,
         _ => false,

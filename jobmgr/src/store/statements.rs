@@ -72,6 +72,8 @@ pub(super) struct Statements {
     pub(super) artifacts: [Text; 4],
     pub(super) job: Text,
     pub(super) status: Text,
+    pub(super) owner: Text,
+    pub(super) queued_of: Text,
     pub(super) artifacts_of: Text,
     pub(super) artifact: Text,
     pub(super) unfinished: Text,
@@ -82,7 +84,14 @@ pub(super) struct Statements {
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
+    pub(super) inputs: super::inputs::Texts,
     pub(super) events: super::events::Texts,
+    pub(super) tokens: super::tokens::Texts,
+    pub(super) audit: super::audit::Texts,
+    pub(super) webhooks: super::webhooks::Texts,
+    pub(super) deliveries: super::deliveries::Texts,
+    /// Jobs that run and say how far they are.
+    pub(super) under_way: Text,
 }
 
 const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
@@ -91,7 +100,8 @@ const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_a
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
-const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
+/// What is read of an artifact.
+pub(super) const ARTIFACT: &str = "id, job_id, name, mime, size, uuid, sha256, object_key, created_at";
 
 impl Statements {
     pub(super) fn new(dialect: Dialect, pooled: bool, id_step: i64) -> Self {
@@ -110,8 +120,8 @@ impl Statements {
             id_step,
             submit: insert(
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
-                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text)",
-                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?)",
+                 epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text, trace_parent)",
+                "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?, ?)",
                 if dialect.returns_ids() { " returning id" } else { "" },
             ),
             submissions: super::submit::Texts::new(dialect),
@@ -223,6 +233,10 @@ impl Statements {
                  from jobs where id = ?",
             ),
             status: text("select status, attempt from jobs where id = ?"),
+            owner: text("select user_id from jobs where id = ?"),
+            queued_of: text(
+                "select count(*) from (select id from jobs where status = 'queued' and user_id = ? limit ?) as few",
+            ),
             artifacts_of: text(&format!("select {ARTIFACT} from artifacts where job_id = ? order by id")),
             artifact: text(&format!("select {ARTIFACT} from artifacts where id = ?")),
             unfinished: text("select count(*) from jobs where status in ('queued', 'started')"),
@@ -237,8 +251,17 @@ impl Statements {
                 "update jobs set worker = null, lease_until = {now} - 1 where status = 'started' and worker = ? \
                  and recover_by is not null",
             ),
+            inputs: super::inputs::Texts::new(dialect),
             keep: super::keep::Texts::new(dialect),
             events: super::events::Texts::new(dialect),
+            tokens: super::tokens::Texts::new(dialect),
+            audit: super::audit::Texts::new(dialect),
+            webhooks: super::webhooks::Texts::new(dialect),
+            deliveries: super::deliveries::Texts::new(dialect),
+            under_way: text(
+                "select id, user_id, name, attempt, progress from jobs where status = 'started' \
+                 and progress is not null order by id limit 1000",
+            ),
         }
     }
 

@@ -6,7 +6,8 @@ use sqlx::{AnyConnection, Arguments, Row};
 use super::dialect::{Dialect, ROWS, Text};
 use super::statements::Statements;
 use super::writer::{Done, Op};
-use super::{Store, StoreError};
+use super::{Store, StoreError, inputs, webhooks};
+use crate::domain::input::InputId;
 use crate::domain::job::JobId;
 use crate::domain::submission::{Key, NewJob};
 
@@ -21,6 +22,8 @@ pub enum Submitted {
     Before(JobId),
     /// Something else was submitted with the same key, and this job came of it.
     Otherwise(JobId),
+    /// None is queued: these uploaded files are not there.
+    NoInput(Vec<InputId>),
 }
 
 impl Default for Submitted {
@@ -34,7 +37,7 @@ impl Submitted {
     pub(super) fn new_ones(&self) -> u64 {
         match self {
             Submitted::New(ids) => ids.len() as u64,
-            Submitted::Before(_) | Submitted::Otherwise(_) => 0,
+            Submitted::Before(_) | Submitted::Otherwise(_) | Submitted::NoInput(_) => 0,
         }
     }
 }
@@ -69,7 +72,10 @@ impl Store {
     /// # Errors
     /// When the database fails. Unless the answer to the commit was lost, the job is not queued then.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, StoreError> {
-        self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id)
+        if job.inputs.is_empty() {
+            return self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id);
+        }
+        self.submit_all(vec![job]).await.map(|ids| ids.first().copied().unwrap_or_default())
     }
 
     /// Queues all of these jobs, or none; they are durable when this returns.
@@ -77,11 +83,20 @@ impl Store {
     /// # Errors
     /// When the database fails. Unless the answer to the commit was lost, none is queued then.
     pub async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>, StoreError> {
-        let done = self.shared.writer.write(Op::SubmitAll { jobs, key: None }).await?;
-        match done.submitted {
+        match self.submit_together(jobs, None).await? {
             Submitted::New(ids) => Ok(ids),
             Submitted::Before(id) | Submitted::Otherwise(id) => Ok(vec![id]),
+            Submitted::NoInput(ids) => Err(StoreError::Failed(format!("there are no uploaded files {ids:?}"))),
         }
+    }
+
+    /// Queues all of these jobs, or none: not if an uploaded file is missing, and with a key once, as long as the first
+    /// job is kept.
+    ///
+    /// # Errors
+    /// When the database fails. With a key, asking again does no harm.
+    pub async fn submit_together(&self, jobs: Vec<NewJob>, key: Option<Key>) -> Result<Submitted, StoreError> {
+        self.shared.writer.write(Op::SubmitAll { jobs, key }).await.map(|done| done.submitted)
     }
 
     /// Queues a job, once of all times that its user submits with this key, as long as the job is kept.
@@ -89,8 +104,7 @@ impl Store {
     /// # Errors
     /// When the database fails; asking again does no harm.
     pub async fn submit_once(&self, job: NewJob, key: Key) -> Result<Submitted, StoreError> {
-        let op = Op::SubmitAll { jobs: vec![job], key: Some(key) };
-        self.shared.writer.write(op).await.map(|done| done.submitted)
+        self.submit_together(vec![job], Some(key)).await
     }
 }
 
@@ -124,6 +138,10 @@ pub(super) async fn together(
 ) -> Outcome<Submitted> {
     let texts = &statements.submissions;
     let user = jobs.first().map_or(0, |job| job.user_id);
+    let missing = inputs::lock(connection, statements, jobs).await?;
+    if !missing.is_empty() {
+        return Ok(Submitted::NoInput(missing));
+    }
     if let Some(Key { text, digest }) = key {
         let remember = statements.query(&texts.remember).bind(user).bind(text.clone()).bind(digest.clone());
         // Where somebody else is just doing the same, this waits for them.
@@ -135,6 +153,7 @@ pub(super) async fn together(
         }
     }
     let ids = insert(connection, statements, &jobs.iter().collect::<Vec<_>>(), key).await?;
+    inputs::give(connection, statements, jobs, &ids).await?;
     if let (Some(key), Some(id)) = (key, ids.first()) {
         let became = statements.query(&texts.became).bind(*id).bind(user).bind(key.text.clone());
         became.execute(connection).await?;
@@ -165,6 +184,7 @@ async fn insert(
         }
     }
     label(connection, statements, jobs, &given).await?;
+    webhooks::add_own(connection, statements, jobs, &given).await?;
     Ok(given)
 }
 
@@ -211,6 +231,7 @@ pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob], key: Option<&Key
         values.add(job.max_retries).map_err(sqlx::Error::Encode)?;
         values.add(job.retry_of).map_err(sqlx::Error::Encode)?;
         values.add(key.map(|key| key.text.clone())).map_err(sqlx::Error::Encode)?;
+        values.add(job.trace_parent.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use super::ends::Ends;
+use super::news::Desk;
 use crate::domain::job::JobId;
 
 const CHANNEL: &str = "jobmgr";
@@ -30,9 +30,11 @@ pub(super) struct Wake {
     /// The same, for those who are all to look.
     pub(super) any: Notify,
     pub(super) canceled: broadcast::Sender<JobId>,
-    pub(super) ends: Arc<Ends>,
+    pub(super) news: Arc<Desk>,
     /// Changes whenever a job did.
     pub(super) changes: watch::Sender<u64>,
+    /// A message is to be sent.
+    pub(super) messages: Notify,
     /// To other processes, where there is a way.
     out: Option<mpsc::Sender<Hint>>,
 }
@@ -49,13 +51,19 @@ impl Wake {
         Arc::new(Self::to(None))
     }
 
+    /// Whether other processes tell what they do.
+    pub(super) fn is_told(&self) -> bool {
+        self.out.is_some()
+    }
+
     fn to(out: Option<mpsc::Sender<Hint>>) -> Self {
         Self {
             work: Notify::new(),
             any: Notify::new(),
             canceled: broadcast::channel(CANCELS).0,
-            ends: Arc::default(),
+            news: Arc::default(),
             changes: watch::channel(0).0,
+            messages: Notify::new(),
             out,
         }
     }

@@ -9,6 +9,7 @@ use super::dialect::{Dialect, Text};
 use super::statements::Statements;
 use super::writer::Op;
 use super::{Store, StoreError, millis};
+use crate::domain::gpu::Gpu;
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -31,6 +32,8 @@ pub struct Presence {
     pub storage: String,
     /// `active` or `draining`.
     pub state: String,
+    /// Which GPUs it has.
+    pub gpus: Vec<Gpu>,
 }
 
 /// A process as the others see it.
@@ -196,12 +199,12 @@ impl Texts {
         let text = |template: &str| dialect.text(template);
         Self {
             add: text(
-                "insert into workers (name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
-                 alive_until, id) values (?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now} + ?, ?)",
+                "insert into workers (name, host, version, slots, labels, storage, state, gpus, started_at, \
+                 heartbeat_at, alive_until, id) values (?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now} + ?, ?)",
             ),
             heartbeat: text(
                 "update workers set name = ?, host = ?, version = ?, slots = ?, labels = ?, storage = ?, state = ?, \
-                 heartbeat_at = {now}, alive_until = {now} + ? where id = ?",
+                 gpus = ?, heartbeat_at = {now}, alive_until = {now} + ? where id = ?",
             ),
             remove: text("delete from workers where id = ?"),
             leave: text("update workers set state = 'gone', alive_until = {now} where id = ?"),
@@ -218,7 +221,7 @@ impl Texts {
             silent: text("select id from workers where alive_until < {now} - ? order by id limit 100{skip}"),
             all: text(
                 "select id, name, host, version, slots, labels, storage, state, started_at, heartbeat_at, \
-                 alive_until - {now}, coalesce(drain_at, 0) from workers where state <> 'gone' order by started_at, id",
+                 alive_until - {now}, coalesce(drain_at, 0), gpus from workers where state <> 'gone' order by started_at, id",
             ),
             add_offer: text("insert into offers (worker, name, hash, about) values (?, ?, ?, ?)"),
             offers: text(
@@ -293,6 +296,7 @@ async fn heartbeat(
             .bind(serde_json::json!(presence.labels).to_string())
             .bind(presence.storage.clone())
             .bind(presence.state.clone())
+            .bind(serde_json::to_string(&presence.gpus).unwrap_or_default())
             .bind(alive)
             .bind(presence.id.clone());
         if query.execute(&mut *connection).await?.rows_affected() > 0 {
@@ -315,6 +319,7 @@ pub(super) async fn all(connection: &mut AnyConnection, statements: &Statements)
 
 fn worker_from(row: &AnyRow) -> Outcome<Worker> {
     let labels: String = row.try_get(5)?;
+    let gpus: Option<String> = row.try_get(12)?;
     let presence = Presence {
         id: row.try_get(0)?,
         name: row.try_get(1)?,
@@ -324,6 +329,7 @@ fn worker_from(row: &AnyRow) -> Outcome<Worker> {
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         storage: row.try_get(6)?,
         state: if row.try_get::<i64, _>(11)? > 0 { "draining".to_owned() } else { row.try_get(7)? },
+        gpus: gpus.and_then(|gpus| serde_json::from_str(&gpus).ok()).unwrap_or_default(),
     };
     let alive = row.try_get::<i64, _>(10)? > 0;
     Ok(Worker { presence, started_ms: row.try_get(8)?, heartbeat_ms: row.try_get(9)?, alive })

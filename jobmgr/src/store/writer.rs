@@ -15,10 +15,16 @@ use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
 use super::wake::Wake;
-use super::{Renewal, StoreError, Submitted, Swept, attempts, events, keep, script, submit, workers};
+use super::{
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, inputs, keep, script, submit, tokens,
+    webhooks, workers,
+};
+use crate::auth::Token;
 use crate::crash::{self, Point};
 use crate::domain::job::{Claim, Failure, Finish, JobId, Progress, Reason};
 use crate::domain::submission::{Key, NewJob};
+use crate::domain::webhook::Due;
+use crate::metrics;
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
@@ -87,6 +93,11 @@ pub(super) enum Op {
     Worker(workers::Write),
     Dispatch(dispatch::Write),
     Keep(keep::Write),
+    Token(tokens::Write),
+    Audit(audit::Write),
+    Input(inputs::Write),
+    Webhook(webhooks::Write),
+    Delivery(deliveries::Write),
     /// Closes the connection once everything before it is written.
     Close,
 }
@@ -94,13 +105,20 @@ pub(super) enum Op {
 impl Op {
     /// Whether doing it again does no harm when nobody knows if it was done.
     fn is_repeatable(&self) -> bool {
+        match self {
+            Op::Webhook(write) => return write.is_repeatable(),
+            Op::Delivery(write) => return write.is_repeatable(),
+            _ => {}
+        }
         !matches!(
             self,
             Op::Submit(_)
                 | Op::SubmitAll { key: None, .. }
                 | Op::Claim { .. }
                 | Op::Chunk(_)
+                | Op::Input(inputs::Write::Add(_))
                 | Op::Dispatch(dispatch::Write::TakeOver { .. })
+                | Op::Token(tokens::Write::Create(_) | tokens::Write::CreateFirst(_))
         )
     }
 
@@ -113,7 +131,7 @@ impl Op {
 /// What a write came to; each kind of write fills what it has.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// The new job.
+    /// The new job, or whatever else is new.
     pub(super) id: JobId,
     /// What became of jobs that were submitted together.
     pub(super) submitted: Submitted,
@@ -127,10 +145,16 @@ pub(super) struct Done {
     pub(super) swept: Swept,
     /// Jobs that were taken over.
     pub(super) taken: Vec<Taken>,
+    /// The keys of objects that no row names any more.
+    pub(super) keys: Vec<String>,
     /// Jobs that were queued again, each with its last attempt.
     pub(super) requeued: Vec<(JobId, i64)>,
     /// Jobs that this write ended.
     pub(super) ended: Vec<JobId>,
+    /// A token that was made.
+    pub(super) token: Option<Token>,
+    /// Messages that were claimed.
+    pub(super) due: Vec<Due>,
 }
 
 struct Request {
@@ -220,6 +244,9 @@ async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: 
         if ops.iter().zip(&results).any(|(op, result)| result.as_ref().is_ok_and(|done| events::some(op, done))) {
             connector.wake.changed();
         }
+        if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+            metrics::database_error(error.kind());
+        }
         for ((op, reply), result) in ops.iter().zip(replies).zip(results) {
             if let (Op::Finish { .. }, Ok(_)) = (op, &result) {
                 crash::at(Point::AfterCommit);
@@ -247,9 +274,16 @@ async fn close(connection: Option<AnyConnection>) {
 
 /// Tells of what others may wait for.
 fn signal(wake: &Wake, op: &Op, done: &Done) {
-    let runnable = match op {
+    let new = match op {
         Op::Submit(_) => 1,
         Op::SubmitAll { .. } => done.submitted.new_ones(),
+        _ => 0,
+    };
+    if new > 0 {
+        metrics::submitted(new);
+    }
+    let runnable = match op {
+        Op::Submit(_) | Op::SubmitAll { .. } => new,
         Op::Release { delay, .. } | Op::Retry { delay, .. } if delay.is_zero() => done.moved,
         Op::Leave(_) => done.moved,
         _ => done.swept.queued,
@@ -258,9 +292,17 @@ fn signal(wake: &Wake, op: &Op, done: &Done) {
         wake.work(runnable);
     }
     match op {
-        Op::Finish { claim, .. } => wake.ends.tell(claim.id),
-        Op::Cancel(id) => wake.ends.tell(*id),
-        _ => done.swept.ended.iter().chain(&done.swept.overdue).for_each(|id| wake.ends.tell(*id)),
+        Op::Finish { claim, .. } => wake.news.tell(claim.id),
+        Op::Cancel(id) => wake.news.tell(*id),
+        _ => done.ended.iter().for_each(|id| wake.news.tell(*id)),
+    }
+    done.requeued.iter().for_each(|(id, _)| wake.news.tell(*id));
+    done.claims.iter().for_each(|claim| wake.news.tell(claim.id));
+    if let Op::Delivery(write) = op
+        && write.makes_due()
+        && done.moved > 0
+    {
+        wake.messages.notify_one();
     }
     if let Op::Cancel(id) = op
         && done.moved > 0
@@ -345,6 +387,9 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
             *slot = Some(connection);
         }
         tries += 1;
+        if StoreError::is_conflict(&error) {
+            metrics::conflict();
+        }
         if !StoreError::is_conflict(&error) || tries == TRIES {
             return Err(Broken::Undone(error.into()));
         }

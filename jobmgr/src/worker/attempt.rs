@@ -13,7 +13,7 @@ use super::plugged::{Origin, Plugged};
 use super::running::Running;
 use super::verdict::Verdict;
 use super::workspace::{Directory, Spare};
-use super::{Shared, given};
+use super::{Shared, elsewhere, given, stage};
 use crate::domain::job::{Claim, Ended, Failure, Finish, Log, Reason};
 use crate::domain::jobspec::Jobspec;
 use crate::domain::keys;
@@ -42,6 +42,29 @@ pub(super) enum Ending {
     Detach { delay: Duration, why: String },
     /// The lease is lost.
     Fenced,
+}
+
+impl Ending {
+    /// What the metrics call it.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Ending::Finish(finish) => finish.status.as_str(),
+            Ending::Release { .. } => "released",
+            Ending::Retry { .. } => "retried",
+            Ending::Crashed(_) => "crashed",
+            Ending::Detach { .. } => "detached",
+            Ending::Fenced => "lost",
+        }
+    }
+
+    /// Whether the job had a jobspec: the name of one that had none may be anything.
+    pub(super) fn had_jobspec(&self) -> bool {
+        match self {
+            Ending::Finish(finish) => finish.reason != Some(Reason::InvalidJob),
+            Ending::Retry { .. } | Ending::Crashed(_) => true,
+            Ending::Release { .. } | Ending::Detach { .. } | Ending::Fenced => false,
+        }
+    }
 }
 
 /// What a slot keeps from one attempt to the next.
@@ -75,7 +98,7 @@ pub(super) async fn run(
         (Ok(spec), Origin::Claimed) => spec,
         (Err(why), Origin::Claimed) => return (unknown(shared, claim, why).await, None),
     };
-    let env = match given::parameters(claim, &spec) {
+    let mut env = match given::parameters(&parts.secrets, claim, &spec) {
         Ok(env) => env,
         Err(verdict) => return (ended_early(claim, verdict), None),
     };
@@ -94,6 +117,10 @@ pub(super) async fn run(
         Ok(directory) => directory,
         Err(error) => return (again(claim, format!("the temporary directory can't be made: {error}")), None),
     };
+    match stage::inputs(shared, claim, &spec, &directory, hold).await {
+        Ok(files) => env.extend(files),
+        Err(ending) => return (ending, Some(directory)),
+    }
     let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
     let mut running = Running::new(shared, claim, warnings);
     let said = if plugged {
@@ -112,7 +139,8 @@ async fn resume(
     hold: &Hold,
     taken: Box<Taken>,
 ) -> (Ending, Option<Directory>) {
-    let job: Job<serde_json::Value> = match serde_json::from_str(&taken.job) {
+    let job = elsewhere::opened(shared, (claim.id, claim.attempt), &taken.job);
+    let job: Job<serde_json::Value> = match job.and_then(|job| serde_json::from_str(&job).map_err(|e| e.to_string())) {
         Ok(job) => job,
         Err(error) => {
             let why = format!("what its executor was given can't be read: {error}");
@@ -208,7 +236,7 @@ fn pause(attempt: i64) -> Duration {
 }
 
 /// The end of a job that was never run.
-fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
+pub(super) fn ended_early(claim: &Claim, verdict: Verdict) -> Ending {
     let ended = Ended {
         error: verdict.error,
         exit_code: None,

@@ -8,15 +8,28 @@ use super::verdict::Verdict;
 use super::workspace::Directory;
 use crate::domain::job::{Claim, Reason};
 use crate::domain::jobspec::Jobspec;
-use crate::domain::parameters;
+use crate::domain::parameters::{self, any_sealed};
 use crate::runner::Request;
+use crate::secrets::Secrets;
 
 /// The job's own variables, from its parameters; checked before anything is made for it.
-pub(super) fn parameters(claim: &Claim, spec: &Jobspec) -> Result<BTreeMap<String, String>, Verdict> {
+pub(super) fn parameters(
+    secrets: &Secrets,
+    claim: &Claim,
+    spec: &Jobspec,
+) -> Result<BTreeMap<String, String>, Verdict> {
     let given = claim.parameters.as_ref().map_err(|why| {
         Verdict::failed(Reason::CorruptRow, format!("the job's parameters in the database can't be read: {why}"))
     })?;
-    parameters::environment(spec, given).map_err(|why| Verdict::failed(Reason::InvalidJob, why))
+    let invalid = |why| Verdict::failed(Reason::InvalidJob, why);
+    if !any_sealed(given) {
+        return parameters::environment(spec, given).map_err(invalid);
+    }
+    let (given, secret) = secrets.open_parameters(given).map_err(invalid)?;
+    // What was secret when it was given is not shown, whatever the jobspec says now.
+    let mut spec = spec.clone();
+    spec.parameters.iter_mut().for_each(|parameter| parameter.secret |= secret.contains(&parameter.name));
+    parameters::environment(&spec, &given).map_err(invalid)
 }
 
 /// What executors call the attempt wherever it runs; unique for ever.
@@ -42,6 +55,9 @@ pub(super) fn request(
                 warnings.push(format!("PreserveEnvVars: the server's {name} is not UTF-8, so it was left out"));
             }
         }
+    }
+    if let Some(trace) = &claim.trace_parent {
+        env.insert("TRACEPARENT".to_owned(), trace.clone());
     }
     env.extend(spec.env.clone());
     env.extend([

@@ -161,6 +161,8 @@ mod tests {
             last_chance: false,
             started_ms: 0,
             created_ms: 0,
+            run_after_ms: 0,
+            trace_parent: None,
             worker: "w".into(),
         }
     }

@@ -40,6 +40,8 @@ pub mod remove;
 mod running;
 /// Claim after claim.
 mod slot;
+/// The files that a job is given.
+mod stage;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod test_rights;
@@ -64,6 +66,7 @@ use crate::crash;
 use crate::domain::job::{Claim, JobId};
 use crate::domain::keys;
 use crate::jobspecs::Jobspecs;
+use crate::metrics;
 use crate::runner::plugin::Plugins;
 use crate::secrets::Secrets;
 use crate::store::{Claiming, Scope, Store};
@@ -206,6 +209,7 @@ impl Worker {
             name: parts.config.name.clone(),
             slots: parts.config.concurrency,
             labels: parts.config.labels.clone(),
+            gpus: crate::machine::gpus().await,
         };
         let (store, blobs) = (parts.store.clone(), parts.blobs.clone());
         let mut presence = presence::Presence::new(
@@ -231,6 +235,7 @@ impl Worker {
             ending: CancellationToken::new(),
         });
         let thread = own_thread().map_err(|error| format!("the worker's thread can't be started: {error}"))?;
+        metrics::slots(shared.parts.config.concurrency);
         let slots = (0..shared.parts.config.concurrency).map(|_| thread.spawn(slot::run(Arc::clone(&shared))));
         let slots = slots.collect();
         let keepers = vec![
@@ -302,6 +307,7 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         match shared.parts.store.sweep().await {
             Ok(swept) => {
+                metrics::swept(swept.queued, swept.ended.len(), swept.overdue.len());
                 if swept.queued > 0 || !swept.ended.is_empty() {
                     crash::at(crash::Point::AfterSweep);
                     warn!(queued = swept.queued, ended = swept.ended.len(), "took back jobs whose lease ran out");

@@ -115,7 +115,10 @@ impl<'a> Plugged<'a> {
             };
             let can = ready.runner.loaded().capabilities;
             self.recovers |= can.recover;
-            let dispatching = self.dispatch(running.claim, &ready, can);
+            let dispatching = match self.dispatch(running.claim, &ready, can) {
+                Ok(dispatching) => dispatching,
+                Err(why) => return Ok(Err(Failure::Executor(why))),
+            };
             // What is never asked for again may be written while it runs.
             let (is_ours, (came, printed)) = if can.recover || can.cleanup {
                 if !dispatching.await {
@@ -185,21 +188,28 @@ impl<'a> Plugged<'a> {
     }
 
     /// Before anything else: the database knows who has it.
-    fn dispatch(&self, claim: &'a Claim, ready: &Ready, can: Capabilities) -> impl Future<Output = bool> + use<'a> {
+    fn dispatch(
+        &self,
+        claim: &'a Claim,
+        ready: &Ready,
+        can: Capabilities,
+    ) -> Result<impl Future<Output = bool> + use<'a>, String> {
         let again = can.recover || can.cleanup;
+        let job = || serde_json::to_string(&self.job).unwrap_or_default();
+        let job = again.then(|| elsewhere::closed(&self.shared.parts.secrets, claim, job())).transpose()?;
         let dispatch = Dispatch {
             executor: self.name.clone(),
             about: serde_json::to_string(&ready.about).unwrap_or_default(),
             recovers: can.recover,
-            job: again.then(|| serde_json::to_string(&self.job).unwrap_or_default()),
+            job,
         };
         let (shared, hold) = (self.shared, self.hold);
-        async move {
+        Ok(async move {
             let write = || shared.parts.store.dispatch(claim, dispatch.clone());
             let done = until_done(shared, &hold.fence, write).await == Some(true);
             hold.elsewhere.fetch_or(can.recover, Ordering::Relaxed);
             done
-        }
+        })
     }
 
     /// One call of the executor; what its library printed.

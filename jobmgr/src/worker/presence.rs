@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Groups;
 use crate::blobs::Blobs;
+use crate::domain::gpu::Gpu;
 use crate::domain::jobspec::{About, Jobspec};
 use crate::jobspecs::Jobspecs;
 use crate::runner::plugin::Plugins;
@@ -52,6 +53,8 @@ pub struct Who {
     pub slots: usize,
     /// What its configuration says that it has.
     pub labels: Vec<String>,
+    /// Which GPUs it has.
+    pub gpus: Vec<Gpu>,
 }
 
 impl Who {
@@ -59,7 +62,7 @@ impl Who {
     pub fn server(installation: &str, name: Option<String>) -> Self {
         let random = uuid::Uuid::new_v4().simple().to_string();
         let id = format!("jobmgr-{installation}-api-{}-{}", std::process::id(), &random[..8]);
-        Self { id, name, slots: 0, labels: Vec::new() }
+        Self { id, name, slots: 0, labels: Vec::new(), gpus: Vec::new() }
     }
 }
 
@@ -129,6 +132,7 @@ impl Presence {
             labels,
             storage: String::new(),
             state: "active".to_owned(),
+            gpus: who.gpus,
         };
         let (scope, groups) = (watch::Sender::new(Arc::default()), watch::Sender::new(Arc::default()));
         let stale = Arc::default();

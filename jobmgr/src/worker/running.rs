@@ -16,6 +16,7 @@ use super::{Live, Shared};
 use crate::crash;
 use crate::domain::job::{Claim, Log, LogBody, Progress};
 use crate::domain::jobspec::Jobspec;
+use crate::metrics;
 use crate::runner::{Failure, Request, Runner, Said};
 use crate::store::{EXECUTOR_LOG, StoreError, Stream};
 
@@ -94,7 +95,10 @@ impl<'a> Running<'a> {
             _ => end(runner).await,
         }
         match result {
-            Ok(Err(Failure::Died(why))) => Err(Ending::Crashed(why)),
+            Ok(Err(Failure::Died(why))) => {
+                metrics::runner_died("own");
+                Err(Ending::Crashed(why))
+            }
             Ok(Err(Failure::Retry(why))) => Err(again(self.claim, why)),
             // Ended by the worker, not by itself or by request: it is to be run again.
             Ok(Ok(outcome)) if was_canceled(&outcome) && !hold.cancel.is_cancelled() => {
@@ -299,7 +303,7 @@ async fn hand_over(kept: Option<Runner>, claim: &Claim, request: &Request) -> Re
         }
         end(runner).await;
     }
-    let started = Runner::start().await;
+    let started = Runner::start().await.inspect(|_| metrics::runner_started("own"));
     let mut runner = started.map_err(|error| again(claim, format!("no runner can be started: {error}")))?;
     match runner.run(request).await {
         Ok(()) => Ok(runner),

@@ -15,8 +15,10 @@ use super::leases::{self, Hold};
 use super::plugged::Origin;
 use crate::crash;
 use crate::domain::job::{Claim, Finish};
+use crate::metrics;
 use crate::runner::Runner;
 use crate::store::{StoreError, Taken};
+use crate::telemetry;
 
 /// How long writes of an ended attempt are tried again while the database is away, beside the lease.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -165,6 +167,7 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
 
 /// Runs a claim to its end; gives the claim that was made with it.
 async fn work(shared: &Arc<Shared>, kept: &mut Kept, held: Held, origin: Origin, claims: bool) -> Option<Held> {
+    let _busy = metrics::busy(if claims { metrics::Place::Slot } else { metrics::Place::Beside });
     let next = to_its_end(shared, kept, held, origin, claims).await;
     if shared.parts.plugins.names().next().is_some() {
         shared.untidy.notify_one();
@@ -173,14 +176,29 @@ async fn work(shared: &Arc<Shared>, kept: &mut Kept, held: Held, origin: Origin,
     next
 }
 
+/// From when it could start to its claim.
+fn waited(claim: &Claim) -> Duration {
+    let since = claim.created_ms.max(claim.run_after_ms);
+    Duration::from_millis(u64::try_from(claim.started_ms - since).unwrap_or_default())
+}
+
 async fn to_its_end(
     shared: &Arc<Shared>,
     kept: &mut Kept,
-    (claim, hold, turn): Held,
+    (mut claim, hold, turn): Held,
     origin: Origin,
     claims: bool,
 ) -> Option<Held> {
+    let waited = matches!(origin, Origin::Claimed).then(|| waited(&claim));
+    if let Some(waited) = waited {
+        metrics::claimed(waited);
+    }
+    let trace = telemetry::attempt(&claim, waited);
+    claim.trace_parent = trace.parent().map(|parent| parent.to_string());
+    let begun = Instant::now();
     let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
+    metrics::attempted(&claim.name, ending.had_jobspec(), ending.word(), begun.elapsed());
+    trace.end(ending.word());
     let next = match ending {
         Ending::Finish(finish) => {
             let finish = Arc::new(*finish);
@@ -227,6 +245,7 @@ async fn to_its_end(
         }
         Ending::Fenced => {
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the attempt was ended and is not reported");
+            metrics::lease_lost();
             forget_own(shared, &claim, &hold).await;
             tokio::spawn(give_up(Arc::clone(shared), claim));
             None
@@ -241,6 +260,7 @@ async fn to_its_end(
 /// After an attempt that did not end its job: somebody else may have the job already.
 async fn left(shared: &Shared, claim: &Claim, hold: &Hold, done: Option<bool>) {
     if done != Some(true) {
+        metrics::lease_lost();
         warn!(job = claim.id, attempt = claim.attempt, "lease lost: the job was no longer this worker's");
     }
     if done == Some(false) {
@@ -277,11 +297,13 @@ async fn finish(
             next.pop().map(|claim| self::hold(shared, claim, asked, turn))
         }
         Some((_, None)) => {
+            metrics::lease_lost();
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             forget_own(shared, claim, hold).await;
             None
         }
         None => {
+            metrics::lease_lost();
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             // What was tried may have been done after all: then the objects are those of the job.
             if !tried.load(Ordering::Relaxed) {

@@ -190,6 +190,11 @@ impl Directory {
         self.path.join("artifacts")
     }
 
+    /// Where the files are that it was given.
+    pub(super) fn inputs(&self) -> PathBuf {
+        self.path.join("inputs")
+    }
+
     /// Where the job may leave a structured result.
     pub(super) fn output(&self) -> PathBuf {
         self.path.join(".jobmgr-output.json")

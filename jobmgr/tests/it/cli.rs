@@ -43,6 +43,7 @@ fn a_mistake_in_the_configuration_is_one_line_with_key_place_and_remedy() {
         ("[Database]\nURL = \"sqlite:nowhere/x.db\"", &["[Database] URL", "nowhere", "make it"]),
         ("[Database]\nURL = \"postgres://x\"", &["line 2, column 7", "'URL'", "names no database"]),
         ("[Database]\nURL = \"oracle://x\"", &["line 2, column 7", "'URL'", "sqlite:", "postgres:", "mysql:"]),
+        ("[Server]\nTLS = { Certificate = \"config.toml\", Key = \"k\" }", &["[Server] TLS", "k: "]),
         ("[Worker\n", &["config.toml, line 1, column 8", "expected `]`"]),
     ] {
         assert_refused(&Home::new(config), &[("JOBMGR_SERVER__LISTEN", "127.0.0.1:0")], words);
@@ -56,7 +57,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ("JOBMGR_SERVER__LISTEN", "", &["JOBMGR_SERVER__LISTEN", "empty", "unset it"][..]),
         ("JOBMGR_SERVER__LISTEN", "127.0.0.1:70000", &["JOBMGR_SERVER__LISTEN", "'70000'", "65535"]),
         ("JOBMGR_SERVER__LISTEN", "here", &["JOBMGR_SERVER__LISTEN", "'here' has no port", "127.0.0.1:9845"]),
-        ("JOBMGR_SERVER__LISTEN", "[::]:0", &["JOBMGR_SERVER__LISTEN", "no authentication", "Auth = \"none\""]),
+        ("JOBMGR_SERVER__LISTEN", "[::]:0", &["JOBMGR_SERVER__LISTEN", "Auth = \"token\"", "Auth = \"none\""]),
         ("JOBMGR_WORKER__CONCURRENCY", "two", &["JOBMGR_WORKER__CONCURRENCY", "'two'", "a whole number"]),
         ("JOBMGR_WORKER__CONCURENCY", "2", &["JOBMGR_WORKER__CONCURENCY", "Concurrency"]),
         ("JOBMGR_WORKR__LEASE", "2s", &["JOBMGR_WORKR__LEASE", "Worker"]),
@@ -144,13 +145,18 @@ fn check_finds_what_is_wrong_and_says_where() {
     home.spec("good", "Command = \"true\"");
     home.spec("bad", "Command = \"true\"\n\n[[Parameter]]\nName = \"n\"\nType = \"integer\"");
     std::fs::write(home.path("jobmgr.db"), "garbage ".repeat(1000)).unwrap();
-    std::fs::write(home.path("config.toml"), "[Storage]\nURL = \"file:config.toml\"").unwrap();
+    std::fs::write(
+        home.path("config.toml"),
+        "[Storage]\nURL = \"file:config.toml\"\n[Server]\nTLS = { Certificate = \"jobmgr.db\", Key = \"k\" }",
+    )
+    .unwrap();
     let output = jobmgr(&home, &["check"], &[]);
     let report = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{report}");
     let line = |start: &str| report.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{report}"));
     assert!(line("WRONG  jobspec bad").contains("bad.toml: line 5, column 8"), "{report}");
     assert!(line("WRONG  database").contains("jobmgr.db"), "{report}");
+    assert!(line("WRONG  TLS: k: ").contains("No such file"), "{report}");
     assert!(line("WRONG  store").contains("config.toml"), "{report}");
     line("ok     jobspec good");
 

@@ -3,11 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// A word, and the only folders or files of `src` whose code may have it.
-const ROOMS: [(&str, &[&str]); 4] =
-    [("sqlx", &["store"]), ("poem", &["http"]), ("object_store", &["blobs"]), ("libloading", &["runner"])];
+const ROOMS: [(&str, &[&str]); 7] = [
+    ("sqlx", &["store"]),
+    ("poem", &["http"]),
+    ("object_store", &["blobs"]),
+    ("libloading", &["runner"]),
+    ("prometheus", &["metrics"]),
+    ("opentelemetry", &["telemetry"]),
+    ("nvml_wrapper", &["machine"]),
+];
 
 /// A room, and what its code may not name.
-const STRANGERS: [(&str, &[&str]); 9] = [
+const STRANGERS: [(&str, &[&str]); 14] = [
+    ("secrets", &["crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"]),
     ("keep", &["crate::http", "crate::worker", "crate::runner", "crate::cli"]),
     ("http", &["crate::keep", "crate::worker", "crate::runner", "crate::cli"]),
     ("worker", &["crate::keep", "crate::http", "crate::cli"]),
@@ -18,7 +26,11 @@ const STRANGERS: [(&str, &[&str]); 9] = [
         "jobspecs",
         &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::store", "crate::blobs", "crate::cli"],
     ),
+    ("notify", &["crate::keep", "crate::http", "crate::worker", "crate::runner", "crate::blobs", "crate::cli"]),
     ("wrap", &["crate::"]),
+    ("auth", &["tokio", "std::fs", "async fn", "crate::config", "crate::store", "crate::jobspecs", "crate::http"]),
+    ("metrics", &["crate::"]),
+    ("telemetry", &["crate::http", "crate::worker", "crate::store", "crate::cli", "crate::runner", "crate::keep"]),
     ("domain", &["tokio", "std::fs", "std::net", "async fn", "crate::config", "crate::store", "crate::jobspecs"]),
 ];
 

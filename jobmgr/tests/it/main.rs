@@ -5,6 +5,9 @@
 
 mod blobs;
 mod cli;
+// Programs of Linux: generators and compilers of clients, a browser.
+#[cfg(target_os = "linux")]
+mod clients;
 mod collect;
 mod http;
 mod layers;
@@ -17,6 +20,7 @@ mod plugin_tools;
 mod printing;
 mod store;
 mod support;
+mod tokens;
 
 // Database servers, which run on Linux.
 #[cfg(target_os = "linux")]
@@ -39,6 +43,12 @@ mod engines;
 // POSIX shells, python3 for its sqlite3, and /proc.
 #[cfg(target_os = "linux")]
 mod faults;
+// POSIX shells.
+#[cfg(target_os = "linux")]
+mod secrets;
+// POSIX shells and /proc.
+#[cfg(target_os = "linux")]
+mod inputs;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod jobspecs;
@@ -48,6 +58,9 @@ mod keep;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod lifecycle;
+// POSIX shells, python3 and /proc.
+#[cfg(target_os = "linux")]
+mod operations;
 // POSIX shells, links and FIFOs.
 #[cfg(target_os = "linux")]
 mod output;
@@ -72,6 +85,9 @@ mod servers;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod several;
+// POSIX shells, namespaces and database servers.
+#[cfg(target_os = "linux")]
+mod webhooks;
 // Signals, sessions and /proc.
 #[cfg(target_os = "linux")]
 mod zoo;

@@ -7,18 +7,13 @@ use serde_json::json;
 
 use crate::support::server::{Home, eventually};
 
-const NAMES: [&str; 4] = ["countdown", "hello", "image-generator", "sysinfo"];
+const NAMES: [&str; 5] = ["countdown", "hello", "image-generator", "sysinfo", "word-count"];
 
 /// A home with every sample.
 fn home() -> Home {
-    let home = Home::new("");
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../jobspecs");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(samples).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, home.path("jobspecs").join(path.file_name().unwrap())).unwrap();
-        names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
-    }
+    let home = Home::with_samples("");
+    let files = std::fs::read_dir(home.path("jobspecs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
     assert_eq!(names, NAMES, "a test for each sample");
     home
@@ -131,4 +126,22 @@ fn countdown() {
     assert!(seen.contains(&"33 2 seconds to go".to_owned()), "{seen:?}");
     assert_eq!(home.stored(id).progress.unwrap().percent, 100.0);
     assert_eq!(run(&home, &["countdown", "-p", "seconds=1"]), "1\nliftoff\n");
+}
+
+#[test]
+fn word_count() {
+    let home = home();
+    let server = home.serve();
+    let (notes, counted) = (b"one two\nthree\n", "notes.txt: 2 lines, 3 words\n");
+    let mut client = server.client();
+    let mut post = |path: &str, kind: &str, body: &[u8]| {
+        let answer = client.try_send("POST", path, &format!("Content-Type: application/{kind}\r\n"), body).unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    };
+    let file = post("/v1/inputs?name=notes.txt", "octet-stream", notes)["id"].as_i64().unwrap();
+    let parameters = json!({ "file": file }).to_string();
+    assert_eq!(post("/v1/run/word-count?wait=30s", "json", parameters.as_bytes())["result"], counted);
+    std::fs::write(home.path("notes.txt"), notes).unwrap();
+    assert_eq!(run(&home, &["word-count", "-p", "file=@notes.txt"]), counted);
 }

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Jobspec, Parameter, ParameterType};
 use crate::domain::job::DEFAULT_PRIORITY;
 
+/// The key of a schema that says that a number is that of an uploaded file.
+const TYPE: &str = "x-jobmgr-type";
+
 /// A jobspec as workers publish it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -76,7 +79,12 @@ impl About {
         };
         let properties = self.parameters["properties"].as_object();
         let declared = properties.into_iter().flatten().filter_map(|(name, schema)| {
-            Some(Declared { name: name.clone(), kind: kind(schema)?, required: required(name) })
+            Some(Declared {
+                name: name.clone(),
+                kind: kind(schema)?,
+                required: required(name),
+                secret: schema["writeOnly"] == true,
+            })
         });
         declared.collect()
     }
@@ -96,6 +104,8 @@ pub struct Declared {
     pub kind: ParameterType,
     /// Whether a value must be given.
     pub required: bool,
+    /// Whether its value is shown to nobody.
+    pub secret: bool,
 }
 
 fn kind(schema: &Value) -> Option<ParameterType> {
@@ -103,6 +113,7 @@ fn kind(schema: &Value) -> Option<ParameterType> {
     match (schema["type"].as_str()?, schema["enum"].as_array()) {
         ("string", Some(values)) => Some(ParameterType::Enum(words(values))),
         ("string", None) => Some(ParameterType::String),
+        ("integer", _) if schema[TYPE] == "file" => Some(ParameterType::File),
         ("integer", _) => Some(ParameterType::Int),
         ("number", _) => Some(ParameterType::Float),
         ("boolean", _) => Some(ParameterType::Bool),
@@ -125,7 +136,14 @@ fn property(parameter: &Parameter) -> Value {
         ParameterType::Float => json!({ "type": "number" }),
         ParameterType::Bool => json!({ "type": "boolean" }),
         ParameterType::Enum(values) => json!({ "type": "string", "enum": values }),
+        ParameterType::File => json!({ "type": "integer", "format": "int64", "minimum": 1, TYPE: "file" }),
     };
+    if parameter.secret {
+        property["writeOnly"] = json!(true);
+        if parameter.kind == ParameterType::String {
+            property["format"] = json!("password");
+        }
+    }
     if let Some(description) = &parameter.description {
         property["description"] = json!(description);
     }
@@ -140,6 +158,19 @@ fn property(parameter: &Parameter) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_and_secrets_are_known_by_their_schema() {
+        let text = "Command = 'x'\n[[Parameter]]\nName = 'data'\nType = 'file'\n\
+                    [[Parameter]]\nName = 'key'\nType = 'string'\nSecret = true\nOptional = true";
+        let about = About::of(&Jobspec::parse(text).unwrap());
+        let properties = &about.parameters["properties"];
+        let file = json!({ "type": "integer", "format": "int64", "minimum": 1, "x-jobmgr-type": "file" });
+        assert_eq!(properties["data"], file);
+        assert_eq!(properties["key"], json!({ "type": "string", "writeOnly": true, "format": "password" }));
+        let declared: Vec<_> = about.declared().into_iter().map(|one| (one.kind, one.required, one.secret)).collect();
+        assert_eq!(declared, [(ParameterType::File, true, false), (ParameterType::String, false, true)]);
+    }
 
     #[test]
     fn what_is_published_is_what_the_file_says() {
@@ -160,7 +191,7 @@ mod tests {
         assert_eq!(about.parameters["properties"]["n"], json!({ "type": "integer", "default": 5 }));
         assert_eq!(about.parameters["properties"]["mode"]["default"], json!("1"));
         assert_eq!(about.parameters["required"], json!(["text"]));
-        let declared = |name: &str, kind, required| Declared { name: name.into(), kind, required };
+        let declared = |name: &str, kind, required| Declared { name: name.into(), kind, required, secret: false };
         let words = ParameterType::Enum(vec!["1".into(), "2".into()]);
         assert_eq!(
             about.declared(),

@@ -180,13 +180,23 @@ fn all_parameters(files: Vec<file::Parameter>, document: &Document<'_>) -> Resul
 fn parameter(file: file::Parameter, variables: Vec<String>) -> Result<Parameter, (&'static str, String)> {
     let name = file.name;
     let kind = kind(&name, &file.r#type, file.values.into_iter().map(|value| value.0).collect())?;
+    if kind == ParameterType::File && file.default.is_some() {
+        return Err(("Default", format!("parameter '{name}' is a file, which has no Default; use Optional = true")));
+    }
+    if file.secret && kind == ParameterType::File {
+        return Err(("Secret", format!("parameter '{name}' is a file; Secret is for values, files are not encrypted")));
+    }
+    if file.secret && file.default.is_some() {
+        return Err(("Default", format!("parameter '{name}' is secret; a Default would stand here for all to read")));
+    }
     let default = match &file.default {
         None => None,
         Some(value) => Some(parameters::normalize(&kind, &value.0).map_err(|right| {
             ("Default", format!("the default '{}' of parameter '{name}' is not valid: {right}", value.0.escape_debug()))
         })?),
     };
-    Ok(Parameter { name, kind, description: file.description, default, optional: file.optional, variables })
+    let (description, optional, secret) = (file.description, file.optional, file.secret);
+    Ok(Parameter { name, kind, description, default, optional, secret, variables })
 }
 
 fn kind(name: &str, word: &str, values: Vec<String>) -> Result<ParameterType, (&'static str, String)> {
@@ -195,10 +205,11 @@ fn kind(name: &str, word: &str, values: Vec<String>) -> Result<ParameterType, (&
         "int" => ParameterType::Int,
         "float" => ParameterType::Float,
         "bool" => ParameterType::Bool,
+        "file" => ParameterType::File,
         "enum" => return Ok(ParameterType::Enum(choices(name, values).map_err(|text| ("Values", text))?)),
         _ => {
             let text =
-                format!("type '{word}' of parameter '{name}' is not valid; use string, int, float, bool or enum");
+                format!("type '{word}' of parameter '{name}' is not valid; use string, int, float, bool, enum or file");
             return Err(("Type", text));
         }
     };

@@ -186,6 +186,9 @@ pub(super) struct Parameter {
     /// Whether it may be left out; there is no variable then.
     #[serde(default)]
     pub optional: bool,
+    /// Whether its value is encrypted in the database and shown to nobody but the job.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 /// The types of parameters, for the schema alone: the word itself is read as text, for a better error.
@@ -203,6 +206,8 @@ enum TypeName {
     Bool,
     /// One of Values.
     Enum,
+    /// A file that is uploaded with the job; its variable holds the path.
+    File,
 }
 
 /// A value as text, whether it was written in quotes or not.

@@ -80,7 +80,7 @@ pub struct Jobspec {
 pub struct Parameter {
     /// Its name.
     pub name: String,
-    /// `string`, `int`, `float`, `bool` or `enum`.
+    /// `string`, `int`, `float`, `bool`, `enum` or `file`.
     pub kind: ParameterType,
     /// One line for people.
     pub description: Option<String>,
@@ -88,6 +88,8 @@ pub struct Parameter {
     pub default: Option<String>,
     /// Whether it may be left out.
     pub optional: bool,
+    /// Whether its value is shown to nobody.
+    pub secret: bool,
     /// The environment variables that hold its value: `JOBMGR_PARAMETER_OTHER-OPTION`, and, where no shell could
     /// read that, `JOBMGR_PARAMETER_OTHER_OPTION` too, unless another parameter has that name.
     pub variables: Vec<String>,
@@ -106,6 +108,8 @@ pub enum ParameterType {
     Bool,
     /// One of these.
     Enum(Vec<String>),
+    /// An uploaded file: its id; the job gets its path.
+    File,
 }
 
 impl ParameterType {
@@ -117,6 +121,7 @@ impl ParameterType {
             ParameterType::Float => "float",
             ParameterType::Bool => "bool",
             ParameterType::Enum(_) => "enum",
+            ParameterType::File => "file",
         }
     }
 }

@@ -259,6 +259,15 @@ fn parameters_that_cannot_serve_are_refused() {
         ),
         ("Name = 'n'\nType = 'int'\nDefault = 1.5", "the default '1.5' of parameter 'n' is not valid"),
         ("Name = 'n'\nType = 'string'\nDefault = []", "'Default': invalid type: sequence"),
+        (
+            "Name = 'n'\nType = 'file'\nDefault = 'x'",
+            "line 5, column 11: parameter 'n' is a file, which has no Default",
+        ),
+        (
+            "Name = 'n'\nType = 'file'\nSecret = true",
+            "line 5, column 10: parameter 'n' is a file; Secret is for values",
+        ),
+        ("Name = 'n'\nType = 'string'\nSecret = true\nDefault = 'x'", "line 6, column 11: parameter 'n' is secret"),
     ];
     for (keys, expected) in table {
         let mistake = mistake(&parameters(&[keys]));
@@ -307,7 +316,7 @@ fn variables_are_the_originals_and_a_readable_twin() {
 }
 
 #[test]
-fn variables_that_collide() {
+fn row_08_variables_that_collide() {
     let refused = variables(&["a b", "A_B"]).unwrap_err();
     assert_eq!(refused, "line 6, column 8: parameters 'a b' and 'A_B' both become JOBMGR_PARAMETER_A_B; rename one");
     assert!(variables(&["n", "n"]).unwrap_err().contains("parameter 'n' is there twice"));
@@ -315,6 +324,19 @@ fn variables_that_collide() {
     // A twin that is another's exact name, and two twins that are the same, are left out.
     assert_eq!(variables(&["a-b", "a_b"]).unwrap(), [one("A-B"), one("A_B")]);
     assert_eq!(variables(&["a-b", "a.b"]).unwrap(), [one("A-B"), one("A.B")]);
+}
+
+/// A parameter becomes no variable that means something to others, whatever its name is.
+#[test]
+fn row_09_variables_are_always_prefixed() {
+    for name in ["LD_PRELOAD", "PATH", "BASH_FUNC_x%%", "IFS", "JOBMGR_JOB_ID"] {
+        let all = variables(&[name]).unwrap().concat();
+        assert!(all.iter().all(|variable| variable.starts_with("JOBMGR_PARAMETER_")), "{all:?}");
+    }
+    for name in ["", "A=B", "=", "a\u{1}b", "\u{7f}"] {
+        let table = format!("Name = {}\nType = 'string'", toml::Value::String(name.into()));
+        assert!(Jobspec::parse(&parameters(&[&table])).is_err(), "{name:?}");
+    }
 }
 
 #[test]

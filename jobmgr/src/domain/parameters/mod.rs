@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::job::Parameters;
 use super::jobspec::{Jobspec, Parameter, ParameterType};
 
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod typed;
 
-pub use typed::{Texts, Wrong, check, unknown};
+pub use sealed::{MASK, any_sealed, masked, seal, sealed};
+pub use typed::{Texts, Wrong, check, files, unknown};
 
 /// How many bytes `NAME=VALUE` and the NUL after it may have: Linux's execve takes no more (MAX_ARG_STRLEN).
 pub const MAX_VARIABLE: usize = 131_072;
@@ -53,9 +55,10 @@ pub fn environment(spec: &Jobspec, given: &Parameters) -> Result<BTreeMap<String
 /// The value that the job gets; `None` where it was left out and may be.
 fn value(parameter: &Parameter, given: Option<&String>) -> Result<Option<String>, String> {
     match (given, &parameter.default) {
-        (Some(given), _) => normalize(&parameter.kind, given)
-            .map(Some)
-            .map_err(|right| format!("parameter '{}' has invalid value '{}': {right}", parameter.name, shown(given))),
+        (Some(given), _) => normalize(&parameter.kind, given).map(Some).map_err(|right| {
+            let given = if parameter.secret { MASK.to_owned() } else { shown(given) };
+            format!("parameter '{}' has invalid value '{given}': {right}", parameter.name)
+        }),
         (None, Some(default)) => Ok(Some(default.clone())),
         (None, None) if parameter.optional => Ok(None),
         (None, None) => Err(format!("parameter '{}' is required but not set", parameter.name)),
@@ -63,7 +66,7 @@ fn value(parameter: &Parameter, given: Option<&String>) -> Result<Option<String>
 }
 
 /// A value as the job gets it: numbers as Go's `Atoi` reads and `Itoa` writes them, `true` and `false` for what
-/// stands for them; floats and texts as they are.
+/// stands for them; floats and texts as they are; of a file its id.
 ///
 /// # Errors
 /// What would be right.
@@ -85,6 +88,10 @@ pub fn normalize(kind: &ParameterType, value: &str) -> Result<String, String> {
         },
         ParameterType::Enum(values) if values.iter().any(|one| one == value) => Ok(value.to_owned()),
         ParameterType::Enum(values) => Err(format!("it must be one of {}", values.join(", "))),
+        ParameterType::File => match value.parse::<i64>() {
+            Ok(id) if id > 0 && value.bytes().all(|byte| byte.is_ascii_digit()) => Ok(id.to_string()),
+            _ => refused("it must be the id of an uploaded file"),
+        },
     }
 }
 

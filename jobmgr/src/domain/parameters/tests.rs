@@ -107,6 +107,39 @@ fn missing_parameters() {
 }
 
 #[test]
+fn files_are_ids() {
+    for (value, expected) in [("1", "1"), ("007", "7"), ("9223372036854775807", "9223372036854775807")] {
+        assert_eq!(one("Type = 'file'", value).as_deref(), Ok(expected));
+    }
+    for value in ["", "0", "-1", "+1", "1.0", "a", " 1", "9223372036854775808", "\u{661}"] {
+        let text = one("Type = 'file'", value).unwrap_err();
+        assert!(text.ends_with("it must be the id of an uploaded file"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_error() {
+    for keys in ["Type = 'int'", "Type = 'enum'\nValues = ['a']", "Type = 'bool'", "Type = 'float'"] {
+        let text = one(&format!("{keys}\nSecret = true"), "hunter2").unwrap_err();
+        assert!(text.starts_with("parameter 'n' has invalid value '***': it must be "), "{text}");
+        let about = crate::domain::jobspec::About::of(&spec(&[&format!("Name = 'n'\n{keys}\nSecret = true")]));
+        for value in [serde_json::json!("hunter2"), serde_json::json!(["hunter2"])] {
+            let given = [("n".to_owned(), value)].into_iter().collect();
+            let wrong = check(&about, &given, Texts::Serve).unwrap_err();
+            assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_sealed_is_shown_as_a_mask() {
+    let stored = given(&[("a", &seal("1.ab.cd")), ("b", "***"), ("c", "")]);
+    assert!(any_sealed(&stored) && !any_sealed(&given(&[("a", "1.ab.cd")])));
+    assert_eq!(sealed(&stored["a"]), Some("1.ab.cd"));
+    assert_eq!(masked(stored), given(&[("a", "***"), ("b", "***"), ("c", "")]));
+}
+
+#[test]
 fn texts_are_byte_exact_but_for_nul() {
     for value in ["", "a\nb", "e\u{301}", "\u{e9}", "\u{202e}x", "\u{feff}", "$(id)", "a=b"] {
         assert_eq!(one("Type = 'string'", value).as_deref(), Ok(value));

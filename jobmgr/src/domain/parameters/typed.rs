@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{MAX_VARIABLE, MAX_VARIABLES, normalize, shown};
+use super::{MASK, MAX_VARIABLE, MAX_VARIABLES, normalize, shown};
+use crate::domain::input::InputId;
 use crate::domain::job::Parameters;
-use crate::domain::jobspec::{About, ParameterType, variables_of};
+use crate::domain::jobspec::{About, Declared, ParameterType, variables_of};
 
 /// Whether texts may stand for numbers and truth values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +28,11 @@ pub fn check(about: &About, given: &Map<String, Value>, texts: Texts) -> Result<
     let mut values = Parameters::new();
     let declared = about.declared();
     for (name, value) in given {
-        let Some(kind) = declared.iter().find(|declared| declared.name == *name).map(|declared| &declared.kind) else {
+        let Some(parameter) = declared.iter().find(|declared| declared.name == *name) else {
             wrong.push((name.clone(), unknown(name, declared.iter().map(|declared| declared.name.as_str()))));
             continue;
         };
-        match typed(kind, value, texts).and_then(|text| fits(name, text)) {
+        match typed(parameter, value, texts).and_then(|text| fits(name, text)) {
             Ok(text) => drop(values.insert(name.clone(), text)),
             Err(right) => wrong.push((name.clone(), right)),
         }
@@ -63,15 +64,29 @@ fn fits(name: &str, value: String) -> Result<String, String> {
     }
 }
 
-fn typed(kind: &ParameterType, value: &Value, texts: Texts) -> Result<String, String> {
-    let is_text = matches!(kind, ParameterType::String | ParameterType::Enum(_));
+/// The uploaded files that are given, as far as they are numbers of such: the names of their parameters, and their ids.
+pub fn files(about: &About, given: &Map<String, Value>) -> Vec<(String, InputId)> {
+    let of_files = about.declared().into_iter().filter(|declared| declared.kind == ParameterType::File);
+    let id = |declared: Declared| {
+        let id = typed(&declared, given.get(&declared.name)?, Texts::Serve).ok()?.parse().ok()?;
+        Some((declared.name, id))
+    };
+    of_files.filter_map(id).collect()
+}
+
+fn typed(parameter: &Declared, value: &Value, texts: Texts) -> Result<String, String> {
+    let kind = &parameter.kind;
+    let is_text = matches!(kind, ParameterType::String | ParameterType::Enum(_) | ParameterType::File);
+    let is_number = matches!(kind, ParameterType::Int | ParameterType::Float | ParameterType::File);
     let text = match value {
         Value::String(text) if is_text || texts == Texts::Serve => text.clone(),
-        Value::Number(number) if matches!(kind, ParameterType::Int | ParameterType::Float) => number.to_string(),
+        Value::Number(number) if is_number => number.to_string(),
         Value::Bool(flag) if *kind == ParameterType::Bool => flag.to_string(),
+        _ if parameter.secret => return Err(right(kind)),
         _ => return Err(format!("{}, not {}", right(kind), found(value))),
     };
-    normalize(kind, &text).map_err(|right| format!("{right}, not '{}'", shown(&text)))
+    let given = || if parameter.secret { MASK.to_owned() } else { shown(&text) };
+    normalize(kind, &text).map_err(|right| format!("{right}, not '{}'", given()))
 }
 
 fn right(kind: &ParameterType) -> String {
@@ -81,6 +96,7 @@ fn right(kind: &ParameterType) -> String {
         ParameterType::Float => "it must be a number".into(),
         ParameterType::Bool => "it must be true or false".into(),
         ParameterType::Enum(values) => format!("it must be one of {}", values.join(", ")),
+        ParameterType::File => "it must be the id of an uploaded file".into(),
     }
 }
 

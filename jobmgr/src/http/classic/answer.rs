@@ -33,7 +33,8 @@ pub enum ErrorStatus {
 }
 
 /// Why a request was not served: `missing_params` (a parameter is absent or empty), `invalid_params` (one can't be
-/// read), `not_found` (there is no such job or artifact), `too_large` (the form is over 4 MiB), `incomplete_form` (it did not arrive as a whole), `artifact_missing` (the
+/// read), `not_found` (there is no such job or artifact), `unauthorized` (there is no token that holds), `forbidden` (the
+/// token may not do this), `rate_limited` (too many requests or queued jobs), `too_large` (the form is over 4 MiB), `incomplete_form` (it did not arrive as a whole), `artifact_missing` (the
 /// file is no longer kept), `internal_server_error` (the database or the store failed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename_all = "snake_case")]
@@ -45,6 +46,12 @@ pub enum ErrorCode {
     InvalidParams,
     /// There is no such job or artifact.
     NotFound,
+    /// There is no token, or none that holds.
+    Unauthorized,
+    /// The token may not do this.
+    Forbidden,
+    /// Too many requests, or too many queued jobs.
+    RateLimited,
     /// The form is larger than 4 MiB.
     TooLarge,
     /// The form did not arrive as a whole.

@@ -6,8 +6,10 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use super::super::docs::Tag;
 use super::super::query::Id;
-use super::super::{Api, content};
+use super::super::{Api, Caller, content};
 use super::answer::{Compact, ErrorAnswer, ErrorCode, RETRY_AFTER_SECONDS};
+use crate::domain::job::Artifact;
+use crate::store::StoreError;
 
 /// `GET /artifacts/download`
 pub struct Download {
@@ -24,6 +26,7 @@ impl Download {
     #[oai(path = "/artifacts/download", method = "get", operation_id = "downloadArtifact", tag = "Tag::Artifacts")]
     async fn download(
         &self,
+        caller: Caller,
         /// The artifact's id, as `GET /jobs/get` lists it.
         id: Id,
     ) -> DownloadAnswer {
@@ -32,7 +35,7 @@ impl Download {
             Ok(_) => return refused(ErrorCode::NotFound),
             Err(code) => return refused(code),
         };
-        let artifact = match self.api.store.artifact(id).await {
+        let artifact = match self.seen(&caller, id).await {
             Ok(Some(artifact)) => artifact,
             Ok(None) => return refused(ErrorCode::NotFound),
             Err(failure) => {
@@ -47,6 +50,19 @@ impl Download {
                 unavailable()
             }
         }
+    }
+}
+
+impl Download {
+    /// The artifact, if the caller may see its job.
+    async fn seen(&self, caller: &Caller, id: i64) -> Result<Option<Artifact>, StoreError> {
+        let store = &self.api.store;
+        let Some(artifact) = store.artifact(id).await? else { return Ok(None) };
+        if caller.sees_all {
+            return Ok(Some(artifact));
+        }
+        let owner = store.owner(artifact.job_id).await?;
+        Ok(owner.filter(|owner| caller.sees(*owner)).map(|_| artifact))
     }
 }
 

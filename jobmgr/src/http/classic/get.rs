@@ -6,12 +6,13 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::docs::Tag;
 use super::super::query::Id;
+use super::super::{Api, Caller};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::result::result;
 use crate::domain::job::{self, Artifact, Job, JobId, Parameters, Status};
+use crate::domain::parameters::masked;
 
 /// `GET /jobs/get`
 pub struct Get {
@@ -28,6 +29,7 @@ impl Get {
     #[oai(path = "/jobs/get", method = "get", operation_id = "pollJob", tag = "Tag::Jobs")]
     async fn get(
         &self,
+        caller: Caller,
         /// The job's id, as `POST /jobs/start` gave it.
         id: Id,
     ) -> GetAnswer {
@@ -36,7 +38,7 @@ impl Get {
             Ok(_) => return GetAnswer::Answer(ErrorCode::NotFound.into()),
             Err(code) => return GetAnswer::Answer(code.into()),
         };
-        match self.api.store.job(id).await {
+        match self.api.store.job(id).await.map(|job| caller.seen(job)) {
             Ok(Some(job)) => self.show(job).await,
             Ok(None) => GetAnswer::Answer(ErrorCode::NotFound.into()),
             Err(failure) => {
@@ -161,7 +163,7 @@ impl From<Job> for JobInfo {
             status: job.status.into(),
             priority: job.priority,
             name: job.name,
-            parameters: job.parameters,
+            parameters: masked(job.parameters),
             created: seconds(job.created_ms),
             started: started.map(seconds),
             completed: completed.map(seconds),

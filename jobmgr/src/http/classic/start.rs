@@ -9,9 +9,11 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::body::Unreadable;
 use super::super::docs::Tag;
+use super::super::trace::Trace;
+use super::super::v1::Code;
+use super::super::{Api, Caller, queues};
 use super::answer::{Answer, Compact, ErrorAnswer, ErrorCode, OkStatus, RETRY_AFTER_SECONDS};
 use super::form::Fields;
 use super::parameters;
@@ -35,18 +37,27 @@ impl Start {
     /// A name that no jobspec has is accepted too: that job fails when its turn comes. `multipart/form-data` and
     /// values in the query string work as well; the body wins.
     #[oai(path = "/jobs/start", method = "post", operation_id = "startJob", tag = "Tag::Jobs")]
-    async fn start(&self, form: StartForm) -> StartAnswer {
+    async fn start(&self, caller: Caller, trace: Trace, form: StartForm) -> StartAnswer {
         let job = match form.0 {
             Ok(fields) => self.job(fields).await,
             Err(Unreadable::TooLarge) => return StartAnswer::TooLarge(error(ErrorCode::TooLarge)),
             Err(Unreadable::Incomplete) => return StartAnswer::Incomplete(error(ErrorCode::IncompleteForm)),
         };
         let job = match job {
-            Ok(job) => job,
+            Ok(job) => NewJob { trace_parent: trace.parent(), ..job },
+            Err(ErrorCode::InternalServerError) => {
+                return StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS);
+            }
             Err(code) => return StartAnswer::Answer(code.into()),
         };
-        match self.api.store.submit(job).await {
-            Ok(created) => StartAnswer::Answer(Answer::Ok(Started { status: OkStatus::Ok, created })),
+        if let Err(problem) = queues::check(&self.api, &caller, 1).await {
+            return no_room(problem.code());
+        }
+        match self.api.store.submit(NewJob { user_id: caller.user_id, ..job }).await {
+            Ok(created) => {
+                self.api.audit.submitted(&caller, &[created]);
+                StartAnswer::Answer(Answer::Ok(Started { status: OkStatus::Ok, created }))
+            }
             Err(failure) => {
                 tracing::error!(error = %failure, "can't queue a job");
                 StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS)
@@ -58,15 +69,26 @@ impl Start {
 impl Start {
     async fn job(&self, fields: Fields) -> Result<NewJob, ErrorCode> {
         let given = |field: Option<Vec<u8>>| field.filter(|value| !value.is_empty()).ok_or(ErrorCode::MissingParams);
-        let (name, parameters) = (given(fields.name)?, given(fields.parameters)?);
+        let (name, values) = (given(fields.name)?, given(fields.parameters)?);
         let name = String::from_utf8(name).map_err(|_| ErrorCode::InvalidParams)?;
-        let parameters = parameters::parse(&parameters).ok_or(ErrorCode::InvalidParams)?;
+        let mut parameters = parameters::parse(&values).ok_or(ErrorCode::InvalidParams)?;
         if name.contains('\0') || name.chars().count() > MAX_NAME {
             return Err(ErrorCode::InvalidParams);
         }
         let about = self.api.abouts.of(&name).await;
+        self.api.secrets.seal_parameters(&about, &mut parameters).map_err(|failure| {
+            tracing::error!(error = %failure, "a secret parameter can't be encrypted");
+            ErrorCode::InternalServerError
+        })?;
         let priority = fields.priority.as_deref().and_then(priority).unwrap_or(about.priority);
         Ok(NewJob { name, parameters, priority, queue_timeout: about.queue_timeout(), ..NewJob::default() })
+    }
+}
+
+fn no_room(code: Code) -> StartAnswer {
+    match code {
+        Code::RateLimited => StartAnswer::NoRoom(error(ErrorCode::RateLimited), RETRY_AFTER_SECONDS),
+        _ => StartAnswer::Unavailable(error(ErrorCode::InternalServerError), RETRY_AFTER_SECONDS),
     }
 }
 
@@ -155,6 +177,14 @@ enum StartAnswer {
     /// The form is larger than 4 MiB.
     #[oai(status = 413)]
     TooLarge(Compact<ErrorAnswer>),
+    /// Too many requests, wrong tokens or queued jobs: `rate_limited`. Wait.
+    #[oai(status = 429)]
+    NoRoom(
+        Compact<ErrorAnswer>,
+        /// Seconds to wait.
+        #[oai(header = "Retry-After")]
+        u32,
+    ),
     /// The database is not available: the job is not queued. Try again.
     #[oai(status = 503)]
     Unavailable(

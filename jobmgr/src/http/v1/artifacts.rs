@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use super::super::classic::Compact;
 use super::super::docs::Tag;
-use super::super::{Api, content};
+use super::super::{Api, Caller, content};
 use super::failed::{Causes, Failed};
 use super::job::ArtifactInfo;
+use super::jobs::must_see;
 use super::parameter::{Optional, Path};
 use super::problem::{Code, Problem, ProblemJson};
 use crate::blobs::BlobError;
@@ -48,12 +49,13 @@ impl Artifacts {
     #[oai(path = "/v1/jobs/:id/artifacts", method = "get", operation_id = "listArtifacts", tag = "Tag::Artifacts")]
     async fn list(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<ListAnswer, Failed<OfList>> {
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-        let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+        let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
         let artifacts = job.ended.map(|ended| ended.artifacts).unwrap_or_default();
         let items = artifacts.into_iter().map(ArtifactInfo::from).collect();
         Ok(ListAnswer::Artifacts(Compact(ArtifactList { items, next: None })))
@@ -67,6 +69,7 @@ impl Artifacts {
     #[oai(path = "/v1/artifacts/:id/content", method = "get", operation_id = "getArtifact", tag = "Tag::Artifacts")]
     async fn content(
         &self,
+        caller: Caller,
         /// The artifact's id.
         id: Path,
         /// Answers with a redirect to an address that holds for 2 hours and needs no further rights: the object store's
@@ -81,7 +84,10 @@ impl Artifacts {
         }
         let id = id.0.ok_or_else(|| Problem::no_artifact(None))?;
         let artifact = self.api.store.artifact(id).await.map_err(|error| Problem::failed(&error))?;
-        let artifact = artifact.ok_or_else(|| Problem::no_artifact(Some(id)))?;
+        let nobody = || Problem::no_artifact(Some(id));
+        let artifact = artifact.ok_or_else(nobody)?;
+        let hidden = must_see(&self.api, &caller, artifact.job_id).await;
+        hidden.map_err(|problem| if problem.code() == Code::NotFound { nobody() } else { problem })?;
         if redirect {
             let address = content::address(&self.api, &artifact).await.map_err(|error| lost(id, &error))?;
             return Ok(Content(elsewhere(&address)));

@@ -23,7 +23,10 @@ pub struct Failed<C>(Problem, PhantomData<C>);
 
 impl<C: Causes> From<Problem> for Failed<C> {
     fn from(problem: Problem) -> Self {
-        debug_assert!(C::CODES.contains(&problem.code()), "{:?} is not told in the document", problem.code());
+        // `asked` tells of the others, for every operation.
+        let told = |code| matches!(code, Code::Unauthorized | Code::Forbidden | Code::RateLimited);
+        let code = problem.code();
+        debug_assert!(told(code) || C::CODES.contains(&code), "{code:?} is not told in the document");
         Self(problem, PhantomData)
     }
 }
@@ -34,7 +37,7 @@ impl<C: Causes> From<Failed<C>> for poem::Error {
         let code = failed.0.code();
         let mut response = ProblemJson(failed.0).into_response();
         response.set_status(status);
-        if code == Code::Unavailable {
+        if matches!(code, Code::Unavailable | Code::RateLimited) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         poem::Error::from_response(response)

@@ -12,6 +12,7 @@ use super::timestamp::Timestamp;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::job::{Artifact, Ended, Job, JobId, Progress, Skipped, Status};
 use crate::domain::jobspec::DEFAULT_EXECUTOR;
+use crate::domain::parameters::masked;
 
 /// How much of its output a job is shown with, in bytes.
 const RESULT: u64 = 64 << 10;
@@ -33,7 +34,7 @@ pub struct JobInfo {
     reason: Option<String>,
     /// 0 to 100; jobs with lower numbers run first.
     priority: i64,
-    /// Its values, as texts.
+    /// Its values, as texts; of a file its id, and `***` for what is secret.
     parameters: BTreeMap<String, String>,
     /// What its client sorts it by.
     labels: BTreeMap<String, String>,
@@ -223,7 +224,7 @@ impl JobInfo {
             status: job.status.into(),
             reason: job.reason.map(|reason| reason.as_str().into()),
             priority: job.priority,
-            parameters: job.parameters,
+            parameters: masked(job.parameters),
             labels: job.labels,
             attempt: job.attempt,
             max_retries: job.max_retries,

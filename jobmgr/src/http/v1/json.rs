@@ -27,7 +27,11 @@ pub async fn object(request: &Request, body: &mut RequestBody, max: u64) -> Resu
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Object, Problem> {
+/// A text that must be a JSON object.
+///
+/// # Errors
+/// `invalid_json`
+pub fn parse(bytes: &[u8]) -> Result<Object, Problem> {
     let twice = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = Strict { twice: &twice, path: String::new() }.deserialize(&mut reader);

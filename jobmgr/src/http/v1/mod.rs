@@ -2,8 +2,16 @@
 
 /// The files that jobs left.
 mod artifacts;
+/// What becomes of jobs, as it happens.
+mod events;
+/// What can run jobs.
+mod executors;
 /// The problems that an operation may have.
 mod failed;
+/// Files that are uploaded before the jobs that use them.
+mod inputs;
+/// Files on their way into the store.
+mod intake;
 /// A job as it is shown.
 mod job;
 /// Jobs: submitting, looking, ending.
@@ -12,6 +20,10 @@ mod jobs;
 mod jobspecs;
 /// Bodies that are JSON.
 mod json;
+/// Who asks.
+mod me;
+/// Bodies that are forms with files.
+mod multipart;
 /// What is in a path or a query, and what is wrong with it.
 mod parameter;
 /// Why a request was not served.
@@ -20,20 +32,31 @@ mod problem;
 mod stats;
 /// What a client submits.
 mod submission;
-/// Times as text.
-mod time;
 /// A time as answers have it.
 mod timestamp;
+/// Who may call.
+mod tokens;
 /// What may be in a query.
 mod values;
+/// Who is told of what becomes of jobs.
+mod webhooks;
 /// Who serves this database.
 mod workers;
 /// All artifacts of a job in one file.
 mod zip;
 
+use crate::domain::time;
+
 pub use artifacts::Artifacts;
-pub use jobs::{Attempts, Batch, Cancel, Collection, Jobs, Logs, Run};
+pub use events::Events;
+pub use executors::Executors;
+pub use inputs::Inputs;
+pub use jobs::{Attempts, Batch, Cancel, Collection, JobEvents, Jobs, Logs, Run, Upload};
 pub use jobspecs::Jobspecs;
+pub use me::Me;
+pub use problem::{Code, Problem, ProblemJson};
 pub use stats::Stats;
+pub use tokens::Tokens;
+pub use webhooks::{Deliveries, Webhook, Webhooks};
 pub use workers::Workers;
 pub use zip::Zip;

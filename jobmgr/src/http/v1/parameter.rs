@@ -86,3 +86,38 @@ impl<'a, T: FromQuery> ApiExtractor<'a> for Optional<T> {
         Ok(Self(read.map(Some).ok_or_else(error)))
     }
 }
+
+/// A header that may be left out.
+pub struct Header<T>(Result<Option<T>, FieldError>);
+
+impl<T> Header<T> {
+    /// The value; what is wrong with it goes to `errors`.
+    pub fn or_note(self, errors: &mut Vec<FieldError>) -> Option<T> {
+        Optional(self.0).or_note(errors)
+    }
+}
+
+impl<'a, T: FromQuery> ApiExtractor<'a> for Header<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(T::schema())))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let Some(value) = request.headers().get(options.name) else { return Ok(Self(Ok(None))) };
+        let read = value.to_str().ok().and_then(T::read);
+        let error = || FieldError { field: options.name.into(), message: T::RIGHT.into() };
+        Ok(Self(read.map(Some).ok_or_else(error)))
+    }
+}

@@ -20,6 +20,12 @@ use crate::store::StoreError;
 pub enum Code {
     /// The body is no JSON.
     InvalidJson,
+    /// The body is no form with parts.
+    InvalidMultipart,
+    /// There is no token, or none that holds.
+    Unauthorized,
+    /// The token may not do this.
+    Forbidden,
     /// There is no such thing.
     NotFound,
     /// No jobspec has this name.
@@ -40,6 +46,8 @@ pub enum Code {
     Gone,
     /// Bytes that are not there were asked for.
     RangeNotSatisfiable,
+    /// Too many requests, or too many queued jobs; wait.
+    RateLimited,
     /// The database or the store failed; try again.
     Unavailable,
 }
@@ -53,7 +61,9 @@ impl Code {
     /// What the document says of the status.
     pub fn description(self) -> &'static str {
         match self.status() {
-            400 => "The body is no JSON: `invalid_json`.",
+            400 => "The body can't be read: `invalid_json` or `invalid_multipart`.",
+            401 => "There is no token, or none that holds: `unauthorized`.",
+            403 => "The token may not do this: `forbidden`.",
             404 => "There is no such thing: `not_found`, or `unknown_job`: no jobspec has this name.",
             408 => "The body did not arrive as a whole: `incomplete`.",
             409 => "It can't be done as things are: `conflict`.",
@@ -65,6 +75,7 @@ impl Code {
                 "What is asked for can't be: `invalid_parameters`, where `errors` names all that is wrong, or \
                  `invalid_jobspec`: the jobspec can't be read."
             }
+            429 => "Too many requests, or too many queued jobs: `rate_limited`. Wait.",
             _ => "The database or the store is not available: `unavailable`. Try again.",
         }
     }
@@ -72,7 +83,9 @@ impl Code {
     /// Its status, and that in words.
     fn answer(self) -> (u16, &'static str) {
         match self {
-            Code::InvalidJson => (400, "Bad Request"),
+            Code::InvalidJson | Code::InvalidMultipart => (400, "Bad Request"),
+            Code::Unauthorized => (401, "Unauthorized"),
+            Code::Forbidden => (403, "Forbidden"),
             Code::NotFound | Code::UnknownJob => (404, "Not Found"),
             Code::Incomplete => (408, "Request Timeout"),
             Code::Conflict => (409, "Conflict"),
@@ -81,6 +94,7 @@ impl Code {
             Code::TooLarge => (413, "Content Too Large"),
             Code::UnsupportedMediaType => (415, "Unsupported Media Type"),
             Code::InvalidParameters | Code::InvalidJobspec => (422, "Unprocessable Content"),
+            Code::RateLimited => (429, "Too Many Requests"),
             Code::Unavailable => (503, "Service Unavailable"),
         }
     }
@@ -151,6 +165,32 @@ impl Problem {
     /// Nobody has this number.
     pub fn no_artifact(id: Option<i64>) -> Self {
         let detail = id.map_or("an artifact's id is a number from 1".into(), |id| format!("there is no artifact {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// The caller sees it, and may not change it.
+    pub fn not_yours(what: impl std::fmt::Display) -> Self {
+        Self::new(
+            Code::Forbidden,
+            format!("{what} is another user's; to change it needs a token with the scope `admin`"),
+        )
+    }
+
+    /// Nobody has this number.
+    pub fn no_input(id: Option<i64>) -> Self {
+        let detail = id.map_or("an input's id is a number from 1".into(), |id| format!("there is no input {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_webhook(id: Option<i64>) -> Self {
+        let detail = id.map_or("a webhook's id is a number from 1".into(), |id| format!("there is no webhook {id}"));
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// Nobody has this number.
+    pub fn no_delivery(id: Option<i64>) -> Self {
+        let detail = id.map_or("a delivery's id is a number from 1".into(), |id| format!("there is no delivery {id}"));
         Self::new(Code::NotFound, detail)
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::classic::Compact;
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem};
 use crate::domain::job::Status;
-use crate::store::Counts;
+use crate::store::{Counts, RATED};
 
 /// `GET /v1/stats`
 pub struct Stats {
@@ -30,10 +30,16 @@ impl Causes for OfStats {
 impl Stats {
     /// Count jobs
     ///
-    /// How many jobs there are by status, and how long the oldest that could start has been waiting.
+    /// How many jobs there are by status, of those that the caller may see, how long the oldest that could start has
+    /// been waiting, and how many came and ended lately.
     #[oai(path = "/v1/stats", method = "get", operation_id = "getStats", tag = "Tag::Server")]
-    async fn stats(&self) -> Result<StatsAnswer, Failed<OfStats>> {
-        let counts = self.api.store.counts().await.map_err(|error| Problem::failed(&error))?;
+    async fn stats(&self, caller: Caller) -> Result<StatsAnswer, Failed<OfStats>> {
+        let counts = self
+            .api
+            .store
+            .counts((!caller.sees_all).then_some(caller.user_id))
+            .await
+            .map_err(|error| Problem::failed(&error))?;
         Ok(StatsAnswer::Stats(Compact(counts.into())))
     }
 }
@@ -56,6 +62,10 @@ struct StatsInfo {
     /// How long the oldest job that could start waits, in milliseconds; null: none does.
     #[oai(nullable)]
     oldest_queued_ms: Option<u64>,
+    /// How many were submitted per minute, over the last five.
+    submitted_per_minute: f64,
+    /// How many ended per minute, over the last five.
+    finished_per_minute: f64,
 }
 
 impl From<Counts> for StatsInfo {
@@ -70,8 +80,16 @@ impl From<Counts> for StatsInfo {
             failed: of(Status::Failed),
             canceled: of(Status::Canceled),
             oldest_queued_ms: counts.oldest_queued_ms,
+            submitted_per_minute: per_minute(counts.submitted),
+            finished_per_minute: per_minute(counts.finished),
         }
     }
+}
+
+/// To one decimal.
+fn per_minute(count: u64) -> f64 {
+    let minutes = RATED.as_secs_f64() / 60.0;
+    (count as f64 / minutes * 10.0).round() / 10.0
 }
 
 #[derive(ApiResponse)]

@@ -6,12 +6,13 @@ use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::Api;
 use super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::problem::{Code, Problem, ProblemJson};
 use super::timestamp::Timestamp;
+use crate::domain::gpu::Gpu;
 use crate::store::Worker;
 
 /// `GET /v1/workers` and `POST /v1/workers/{id}/drain`
@@ -47,6 +48,7 @@ impl Workers {
     #[oai(path = "/v1/workers/:id/drain", method = "post", operation_id = "drainWorker", tag = "Tag::Server")]
     async fn drain(
         &self,
+        caller: Caller,
         /// The worker's id.
         id: Path<String>,
     ) -> Result<DrainAnswer, Failed<OfOne>> {
@@ -63,6 +65,7 @@ impl Workers {
             return Err(Problem::new(Code::Conflict, detail).into());
         }
         store.ask_to_drain(&id.0).await.map_err(failed)?;
+        self.api.audit.note(&caller, "worker.drain", format_args!("worker {}", id.0));
         Ok(DrainAnswer::Asked(Compact(find().await?.into())))
     }
 }
@@ -91,6 +94,8 @@ struct WorkerInfo {
     slots: i64,
     /// What it has, for a jobspec's `Requires`.
     labels: Vec<String>,
+    /// The GPUs of its machine, where NVIDIA's driver tells of them.
+    gpus: Vec<GpuInfo>,
     /// `active`, or `draining`: it finishes what it runs and takes nothing new.
     state: String,
     /// When it started.
@@ -111,11 +116,31 @@ impl From<Worker> for WorkerInfo {
             version: says.version,
             slots: says.slots,
             labels: says.labels,
+            gpus: says.gpus.into_iter().map(GpuInfo::from).collect(),
             state: says.state,
             started: Timestamp::of(worker.started_ms),
             last_seen: Timestamp::of(worker.heartbeat_ms),
             alive: worker.alive,
         }
+    }
+}
+
+/// A GPU.
+#[derive(Object, Serialize)]
+#[oai(rename = "Gpu", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+struct GpuInfo {
+    /// Unique over all machines.
+    id: String,
+    /// Its model.
+    name: String,
+    /// How much memory it has; 0 where it does not say.
+    memory_bytes: u64,
+}
+
+impl From<Gpu> for GpuInfo {
+    fn from(gpu: Gpu) -> Self {
+        Self { id: gpu.id, name: gpu.name, memory_bytes: gpu.memory_bytes }
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::super::Api;
 use super::super::docs::Tag;
+use super::super::{Api, Caller};
 use super::failed::{Causes, Failed};
 use super::parameter::Path;
 use super::problem::{Code, Problem};
@@ -51,12 +51,13 @@ impl Zip {
     #[oai(path = "/v1/jobs/:id/artifacts.zip", method = "get", operation_id = "zipArtifacts", tag = "Tag::Artifacts")]
     async fn zip(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<Archive, Failed<OfZip>> {
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-        let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+        let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
         let artifacts = job.ended.map(|ended| ended.artifacts).unwrap_or_default();
         Ok(archive(id, artifacts, self.api.blobs.clone()))
     }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Loaded;
+use crate::metrics;
 use crate::runner::link::{Failure, Said, understand};
 use crate::runner::platform::{self, Kind as Runs};
 use crate::runner::wire::{self, Frame, Frames, Type};
@@ -279,7 +280,10 @@ impl Call {
     pub async fn next(&mut self) -> Said {
         match self.inbox.recv().await {
             Some(frame) => understand(frame),
-            None => Said::Done(Err(Failure::Died(self.shared.epitaph().await))),
+            None => {
+                metrics::runner_died("library");
+                Said::Done(Err(Failure::Died(self.shared.epitaph().await)))
+            }
         }
     }
 

@@ -14,6 +14,8 @@ use super::file::{self, Looks};
 use super::schema::{self, Wrong};
 use super::{Load, Loaded, Loading, Runner};
 use crate::config;
+use crate::domain::executor::Executor;
+use crate::metrics;
 use crate::runner::link::Failure;
 
 /// How long a library may take to open when it is only looked at.
@@ -76,6 +78,8 @@ pub(super) struct Entry {
     config: config::Executor,
     /// What is known of the file that was opened last.
     pub(super) known: Mutex<Option<Known>>,
+    /// Why it could not be opened last time.
+    failed: Mutex<Option<String>>,
     spare: Mutex<Option<Opened>>,
     /// Held while it is opened, so that it is opened once.
     shared: tokio::sync::Mutex<Option<Opened>>,
@@ -117,6 +121,7 @@ impl Plugins {
                 name: name.clone(),
                 config,
                 known: Mutex::default(),
+                failed: Mutex::default(),
                 spare: Mutex::default(),
                 shared: Default::default(),
                 answers: Answers::default(),
@@ -173,6 +178,11 @@ impl Plugins {
     /// What is known of it; `None` for a library that could not be opened yet.
     pub fn loaded(&self, name: &str) -> Option<Arc<Loaded>> {
         lock(&self.entries.get(name)?.known).as_ref().map(|known| Arc::clone(&known.loaded))
+    }
+
+    /// What is known of all of them.
+    pub fn known(&self) -> impl Iterator<Item = Executor> {
+        self.entries.values().map(|entry| entry.told())
     }
 
     /// What it can do, as far as is known.
@@ -257,7 +267,31 @@ impl Entry {
                 Ok(loaded)
             }
             Ok(Err(failure)) => Err(failure.to_string()),
-            Err(_) => Err(format!("{}: was not open within {OPENING:?}", self.config.plugin.display())),
+            Err(_) => {
+                let why = format!("{}: was not open within {OPENING:?}", self.config.plugin.display());
+                *lock(&self.failed) = Some(why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    /// What is known of it.
+    fn told(&self) -> Executor {
+        let (known, failed) = (lock(&self.known).clone(), lock(&self.failed).clone());
+        let loaded = known.as_ref().map(|known| Arc::clone(&known.loaded));
+        let can = loaded.as_ref().map(|loaded| loaded.capabilities).unwrap_or_default();
+        let unopened = || "its library has not been opened yet".to_owned();
+        Executor {
+            name: self.name.clone(),
+            built_in: false,
+            version: loaded.as_ref().map(|loaded| loaded.description.version.clone()),
+            abi: loaded.as_ref().map(|loaded| loaded.abi),
+            sha256: known.map(|known| known.sha256),
+            recovers: can.recover,
+            cleans_up: can.cleanup,
+            concurrent: can.concurrent,
+            error: failed.or_else(|| loaded.is_none().then(unopened)),
+            options: loaded.map(|loaded| loaded.description.options_schema.clone()),
         }
     }
 
@@ -329,15 +363,24 @@ impl Entry {
         }
     }
 
-    /// Starts a runner, and has it open the library.
+    /// Starts a runner, and has it open the library; what came of it is kept for those who ask.
     async fn open(&self) -> Result<Opened, Failure> {
+        let opened = self.try_open().await;
+        *lock(&self.failed) = opened.as_ref().err().map(ToString::to_string);
+        opened
+    }
+
+    async fn try_open(&self) -> Result<Opened, Failure> {
         let (path, looks) = file::look(&self.config.plugin).map_err(Failure::Executor)?;
         let load =
             Load { path, config: Value::Object(self.config.config.clone()), memory: self.config.memory, shown: None };
         let started = Loading::start(&load, self.environment()).await;
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
         let runner = match loading.ready(|loaded| self.sound(&looks, loaded)).await {
-            Ok(runner) => runner,
+            Ok(runner) => {
+                metrics::runner_started("library");
+                runner
+            }
             Err(failure) => {
                 let printed = loading.end().await;
                 if !printed.is_empty() {

@@ -8,6 +8,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, Connection, Executor, Row};
 
 use super::dialect::Dialect;
+use super::feed::Feed;
 use super::statements::Statements;
 use super::wake::Wake;
 use super::writer::{Connector, Writer};
@@ -93,7 +94,8 @@ impl Store {
         let readers = readers(options, &place).await?;
         let writer =
             Writer::start(connection, connector).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Store { shared: Arc::new(Shared { readers, statements, writer, wake, installation }) })
+        let feed = Feed::new();
+        Ok(Store { shared: Arc::new(Shared { readers, statements, writer, wake, feed, installation }) })
     }
 }
 

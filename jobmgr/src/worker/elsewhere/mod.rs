@@ -15,14 +15,40 @@ pub(super) use requests::request;
 pub(super) use uploads::{Uploads, forget_uploads};
 
 use super::Shared;
+use crate::domain::job::{Claim, JobId};
+use crate::domain::parameters::any_sealed;
 use crate::runner::plugin::Work;
 use crate::runner::{Failure, Said};
+use crate::secrets::Secrets;
 use crate::store::Leftover;
 
 /// How often it is looked for what executors have not cleaned up, beside the looks after each end.
 const TIDY: Duration = Duration::from_secs(60);
 /// How long a clean-up may take.
 const CLEANING: Duration = Duration::from_secs(60);
+
+/// What stands before a job that is stored sealed; JSON begins otherwise.
+const SEALED: &str = "sealed:";
+
+/// What an executor is given, as it is stored; sealed where it has secrets in it.
+pub(super) fn closed(secrets: &Secrets, claim: &Claim, job: String) -> Result<String, String> {
+    if !claim.parameters.as_ref().is_ok_and(any_sealed) {
+        return Ok(job);
+    }
+    let sealed = secrets.seal(&context((claim.id, claim.attempt)), job.as_bytes());
+    sealed.map(|sealed| format!("{SEALED}{sealed}")).map_err(|error| error.to_string())
+}
+
+/// What [`closed`] made, as the executor was given it.
+pub(super) fn opened(shared: &Shared, attempt: (JobId, i64), stored: &str) -> Result<String, String> {
+    let Some(sealed) = stored.strip_prefix(SEALED) else { return Ok(stored.to_owned()) };
+    let opened = shared.parts.secrets.open(&context(attempt), sealed).map_err(|error| error.to_string())?;
+    String::from_utf8(opened).map_err(|error| error.to_string())
+}
+
+fn context((id, attempt): (JobId, i64)) -> String {
+    format!("dispatch:{id}-{attempt}")
+}
 
 /// Has executors clean up after attempts that are over, until the worker ends.
 pub(super) async fn tidy(shared: Arc<Shared>) {
@@ -75,7 +101,8 @@ async fn cleaned(shared: &Shared, leftover: &Leftover) -> Result<(), Failure> {
         return Ok(());
     }
     let work = Work::Cleanup { handle: leftover.handle.clone() };
-    let mut call = ready.runner.call(&work, leftover.job.as_bytes()).await?;
+    let job = opened(shared, (leftover.id, leftover.attempt), &leftover.job).map_err(Failure::Invalid)?;
+    let mut call = ready.runner.call(&work, job.as_bytes()).await?;
     let result = loop {
         match call.next().await {
             Said::Done(result) => break result.map(drop),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,17 @@ use crate::runner::platform::with_runners;
 /// Makes a directory that only its owner may enter.
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(PRIVATE).create(path)
+}
+
+/// Makes a directory that all may read who may pass the one above it.
+pub(super) fn readable_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// Lets a file be read by all who may pass its directory, whatever the umask is.
+pub(super) fn readable_file(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
 /// Has a new file opened by its owner only: the folder that it is in may be open for passing through.

@@ -11,6 +11,16 @@ pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
     std::fs::create_dir(path)
 }
 
+/// Makes a directory; its rights are those of the folder that it is in.
+pub(super) fn readable_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(path)
+}
+
+/// Nothing to do: a file has the rights of its folder.
+pub(super) fn readable_file(_path: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Nothing to do: a file has the rights of its folder.
 pub(super) fn private_file(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
     options

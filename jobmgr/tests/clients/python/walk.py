@@ -3,15 +3,21 @@
 Arguments: the server's address and, where it asks for one, a token.
 """
 
+import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TypeVar
+from io import BytesIO
+from typing import Any, TypeVar
 
 from jobmgr_client import AuthenticatedClient, Client
 from jobmgr_client.api.artifacts import get_artifact, list_artifacts, zip_artifacts
+from jobmgr_client.api.events import follow_job
+from jobmgr_client.api.inputs import delete_input, get_input, upload_input
 from jobmgr_client.api.jobs import cancel_job, delete_job, get_job, get_logs, list_jobs, retry_job, submit_batch, submit_job
-from jobmgr_client.models import ArtifactList, BatchAccepted, CancelAccepted, Code, Job, JobList, Problem, Status, SubmitBatch, SubmitJob
+from jobmgr_client.api.server import get_me
+from jobmgr_client.models import ArtifactList, BatchAccepted, CancelAccepted, Code, Input, Job, JobList, Me, Problem, Status, SubmitBatch, SubmitJob
 from jobmgr_client.models.submit_job_labels import SubmitJobLabels
 from jobmgr_client.models.submit_job_parameters import SubmitJobParameters
 from jobmgr_client.types import File
@@ -48,6 +54,15 @@ def submit_and_wait(client: Client | AuthenticatedClient) -> None:
     assert retried.status_code == 201 and is_a(Job, retried.parsed).retry_of == first.id, retried
 
 
+def inputs(client: Client | AuthenticatedClient) -> None:
+    file = File(payload=BytesIO(b"one two\nthree\n"))
+    given = is_a(Input, upload_input.sync(client=client, body=file, name="notes.txt"))
+    assert given.size == 14 and is_a(Input, get_input.sync(given.id, client=client)).name == "notes.txt", given
+    job = is_a(Job, submit_job.sync(client=client, body=submission("word-count", file=given.id), wait="30s"))
+    assert job.result == "notes.txt: 2 lines, 3 words\n", job
+    assert is_a(Problem, delete_input.sync(given.id, client=client)).code is Code.CONFLICT
+
+
 def logs(client: Client | AuthenticatedClient) -> None:
     job = is_a(Job, submit_job.sync(client=client, body=submission("countdown", seconds=1)))
     text = is_a(File, get_logs.sync(job.id, client=client, follow=True))
@@ -55,6 +70,40 @@ def logs(client: Client | AuthenticatedClient) -> None:
     ended = is_a(Job, get_job.sync(job.id, client=client, wait="30s"))
     assert ended.status is Status.COMPLETED and ended.progress, ended
     assert ended.progress.percent == 100, ended
+
+
+def told(lines: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
+    """Id, kind and data of Server-Sent Events."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line and name:
+            fields[name] = value
+        elif not line:
+            if "data" in fields:
+                yield fields["id"], fields["event"], json.loads(fields["data"])
+            fields = {}
+
+
+def events(client: Client | AuthenticatedClient) -> None:
+    job = is_a(Job, submit_job.sync(client=client, body=submission("countdown", seconds=1)))
+    seen = []
+    with client.get_httpx_client().stream("GET", f"/v1/jobs/{job.id}/events") as answer:
+        for event in told(answer.iter_lines()):
+            seen.append(event)
+            if event[1] == "log":
+                break
+    # The connection was closed while the job ran; nothing is missing and nothing comes twice.
+    rest = is_a(str, follow_job.sync(job.id, client=client, last_event_id=seen[-1][0]))
+    seen += told(rest.splitlines())
+    assert len({id for id, _, _ in seen}) == len(seen), seen
+    kinds = [kind for _, kind, _ in seen]
+    assert kinds[0] == "status" and kinds[-1] == "end" and "progress" in kinds, kinds
+    assert "".join(data["text"] for _, kind, data in seen if kind == "log") == "1\nliftoff\n", seen
+    statuses = [data["status"] for _, kind, data in seen if kind == "status"]
+    assert statuses == ["queued", "started", "completed"], seen
+    over = follow_job.sync_detailed(job.id, client=client, last_event_id=seen[-1][0])
+    assert over.status_code == 204 and not over.content, over
 
 
 def artifacts(client: Client | AuthenticatedClient) -> None:
@@ -104,10 +153,19 @@ def problems(client: Client | AuthenticatedClient) -> None:
     assert fields == {"priority", "parameters.style", "parameters.mesage"}, wrong
 
 
+def who(client: Client | AuthenticatedClient) -> None:
+    me = is_a(Me, get_me.sync(client=client))
+    assert "admin" in me.scopes, me
+    if isinstance(client, AuthenticatedClient):
+        assert me.token and me.token.name == "caller", me
+        stranger = connect(str(client.get_httpx_client().base_url), client.token[:-1] + "?")
+        assert is_a(Problem, get_me.sync(client=stranger)).code is Code.UNAUTHORIZED
+
+
 def main() -> None:
     url, token = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     with connect(url, token) as client:
-        for step in (submit_and_wait, logs, artifacts, cancel, pages, problems):
+        for step in (who, submit_and_wait, inputs, logs, events, artifacts, cancel, pages, problems):
             step(client)
             print(step.__name__, "ok")
 

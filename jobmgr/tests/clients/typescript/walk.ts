@@ -45,6 +45,18 @@ async function submitAndWait() {
   assert.equal(retried.retryOf, job.id);
 }
 
+async function inputs() {
+  const body = new Blob(["one two\nthree\n"]) as unknown as string;
+  const headers = { "Content-Type": "application/octet-stream" };
+  const params = { query: { name: "notes.txt" } };
+  const file = given(await client.POST("/v1/inputs", { body, params, headers, bodySerializer: (body) => body }));
+  assert.deepEqual([file.name, file.size], ["notes.txt", 14]);
+  const job = await submit({ name: "word-count", parameters: { file: file.id } }, "30s");
+  assert.equal(job.result, "notes.txt: 2 lines, 3 words\n");
+  const kept = await client.DELETE("/v1/inputs/{id}", { params: { path: { id: file.id } } });
+  assert.equal(kept.error?.code, "conflict");
+}
+
 async function logs() {
   const { id } = await submit({ name: "countdown", parameters: { seconds: 1 } });
   const params = { path: { id }, query: { follow: true } };
@@ -54,6 +66,41 @@ async function logs() {
   for await (const piece of stream) text += Buffer.from(piece).toString();
   assert.equal(text, "1\nliftoff\n");
   assert.equal((await ended(id)).progress?.percent, 100);
+}
+
+/** Follows a job from an event on, until `enough`: pairs of an event's kind and data; and the id of the last one. */
+async function follow(id: number, last: string | undefined, enough: (kind: string) => boolean) {
+  const params = { path: { id }, header: { "Last-Event-ID": last } };
+  const answer = await client.GET("/v1/jobs/{id}/events", { params, parseAs: "stream" });
+  if (answer.response.status === 204 || !answer.data) return { status: answer.response.status, events: [], last };
+  const events: { kind: string; data: any }[] = [];
+  let text = "";
+  for await (const piece of answer.data) {
+    text += Buffer.from(piece).toString();
+    const blocks = text.split("\n\n");
+    text = blocks.pop() ?? "";
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+      if (!fields.data) continue;
+      events.push({ kind: fields.event, data: JSON.parse(fields.data) });
+      last = fields.id;
+      if (enough(fields.event)) return { status: answer.response.status, events, last };
+    }
+  }
+  return { status: answer.response.status, events, last };
+}
+
+async function events() {
+  const { id } = await submit({ name: "countdown", parameters: { seconds: 1 } });
+  // The connection is closed while the job runs; nothing is missing and nothing comes twice.
+  const first = await follow(id, undefined, (kind) => kind === "log");
+  const second = await follow(id, first.last, () => false);
+  const all = [...first.events, ...second.events];
+  const data = (wanted: string) => all.filter(({ kind }) => kind === wanted).map(({ data }) => data);
+  assert.deepEqual(data("status").map(({ status }) => status), ["queued", "started", "completed"]);
+  assert.equal(data("log").map(({ text }) => text).join(""), "1\nliftoff\n");
+  assert.equal(all.at(-1)?.kind, "end");
+  assert.equal((await follow(id, second.last, () => false)).status, 204);
 }
 
 async function artifacts() {
@@ -107,7 +154,16 @@ async function problems() {
   assert.deepEqual(fields, ["parameters.mesage", "parameters.style", "priority"]);
 }
 
-for (const step of [submitAndWait, logs, artifacts, cancel, pages, problems]) {
+async function who() {
+  const me = given(await client.GET("/v1/me"));
+  assert.ok(me.scopes.includes("admin"));
+  if (!token) return;
+  assert.equal(me.token?.name, "caller");
+  const refused = await client.GET("/v1/me", { headers: { Authorization: `Bearer ${token.slice(0, -1)}?` } });
+  assert.deepEqual([refused.response.status, refused.error?.code], [401, "unauthorized"]);
+}
+
+for (const step of [who, submitAndWait, inputs, logs, events, artifacts, cancel, pages, problems]) {
   await step();
   console.log(step.name, "ok");
 }

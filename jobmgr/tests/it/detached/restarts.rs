@@ -37,6 +37,38 @@ fn a_job_goes_on_while_the_server_ends_and_starts_again() {
     assert_eq!(begins.len(), site.cluster.notes().iter().filter(|note| !note.ends_with("cleans")).count());
 }
 
+/// What the database keeps of a job that runs elsewhere has its secrets too, but nobody can read them there.
+#[test]
+fn a_secret_and_a_file_outlive_the_server_with_their_job() {
+    const CANARY: &str = "canary-outside-77d1";
+    let site = Site::new(CONFIG);
+    let script = "until [ -e ../go ]; do sleep 0.05; done; printf %s \"$JOBMGR_PARAMETER_KEY\" | md5sum; \
+                  cat \"$JOBMGR_PARAMETER_DATA\"";
+    let parameters = "[[Parameter]]\nName = 'key'\nType = 'string'\nSecret = true\n\
+                      [[Parameter]]\nName = 'data'\nType = 'file'\n";
+    site.spec("given", script, parameters);
+    let mut server = site.home.serve();
+    let octets = "Content-Type: application/octet-stream\r\n";
+    let input = server.client().try_send("POST", "/v1/inputs", octets, b"one\n").unwrap().json()["id"].clone();
+    let body = serde_json::json!({ "key": CANARY, "data": input }).to_string();
+    let json = "Content-Type: application/json\r\n";
+    let job = server.client().try_send("POST", "/v1/run/given", json, body.as_bytes()).unwrap().json();
+    let id = job["id"].as_i64().unwrap_or_else(|| panic!("{job}"));
+    eventually("it has begun", || site.cluster.count("runs") == 1);
+    server.kill();
+    for file in ["jobmgr.db", "jobmgr.db-wal", "server.log"] {
+        let bytes = std::fs::read(site.home.path(file)).unwrap_or_default();
+        let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+        assert!(!found && (file == "server.log" || !bytes.is_empty()), "{file}");
+    }
+    let server = site.home.serve();
+    site.go();
+    let job = ended(&server, &site, id);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "{:?} {}", job.ended, site.home.log());
+    assert_eq!(log(&server, id, "stdout"), "95747827e93ec6ea0f2584dc0ac5eca2  -\none\n");
+    eventually("it is cleaned up", || site.cluster.left().is_empty());
+}
+
 /// What the executor said whenever it took the job up: the bytes that were there, the time of the last, and how many of
 /// those had that time.
 fn taken_up(server: &Server, id: i64) -> Vec<[u64; 3]> {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jobmgr::blobs::Blobs;
 use jobmgr::config;
+use jobmgr::domain::executor::Executors;
 use jobmgr::domain::job::{Artifact, Claim, Ended, Finish, JobId, Log, Parameters, Reason, Status};
 use jobmgr::domain::submission::NewJob;
-use jobmgr::http::{self, Abouts, Api};
+use jobmgr::http::{self, Abouts, Api, Audit, Gate};
 use jobmgr::jobspecs::Jobspecs;
 use jobmgr::secrets::Secrets;
 use jobmgr::store::{Claiming, Store};
@@ -38,15 +39,19 @@ impl Server {
     }
 
     pub async fn with(config: config::Server) -> Server {
-        Self::make(config, true).await
+        Self::make(config, config::Limits::default(), true).await
+    }
+
+    pub async fn limited(config: config::Server, limits: config::Limits) -> Server {
+        Self::make(config, limits, true).await
     }
 
     /// As `jobmgr serve --no-worker`: what is known of jobs is what workers publish.
     pub async fn without_worker() -> Server {
-        Self::make(config::Server::default(), false).await
+        Self::make(config::Server::default(), config::Limits::default(), false).await
     }
 
-    async fn make(mut config: config::Server, works_here: bool) -> Server {
+    async fn make(mut config: config::Server, limits: config::Limits, works_here: bool) -> Server {
         let dir = tempfile::tempdir().unwrap();
         config.jobspecs = dir.path().join("jobspecs");
         std::fs::create_dir(&config.jobspecs).unwrap();
@@ -57,9 +62,14 @@ impl Server {
         let secrets = Secrets::new(&config::Secrets::default(), &database, store.installation()).unwrap();
         let api = Api {
             abouts: Abouts::new(store.clone(), Jobspecs::new(config.jobspecs.clone()), works_here),
+            gate: Arc::new(Gate::new(store.clone(), config.auth, limits)),
+            audit: Audit::start(store.clone()),
+            queues: Arc::default(),
             store,
+            executors: Executors::new(Vec::new),
             blobs: Blobs::open(&storage, None).unwrap(),
             secrets,
+            targets: Arc::default(),
             config: Arc::new(config),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,6 +103,19 @@ impl Server {
         let headers = format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n");
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         self.send(head + body).await
+    }
+
+    /// Sends a body of JSON, with further headers.
+    pub async fn send_json(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        let length = body.len();
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        self.send(head + body).await
+    }
+
+    /// Writes a jobspec.
+    pub fn spec(&self, name: &str, text: &str) {
+        std::fs::write(self.api.config.jobspecs.join(format!("{name}.toml")), text).unwrap();
     }
 
     pub async fn start_job(&self, form: &str) -> Reply {
@@ -200,6 +223,11 @@ impl Reply {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The body, if it is JSON.
+    pub fn json_or_null(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -38,6 +38,17 @@ async fn it_is_ready_when_a_worker_database_and_store_are_there() {
 }
 
 #[tokio::test]
+async fn numbers_are_told_while_the_database_is_away() {
+    let server = Server::start().await;
+    server.api.store.close().await;
+    let reply = server.get("/metrics").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    let has = |line: &str| reply.text().lines().any(|found| found.starts_with(line));
+    assert!(has("jobmgr_database_up 0") && has("jobmgr_http_requests_total{"), "{}", reply.text());
+    assert!(!has("jobmgr_jobs{") && !has("jobmgr_oldest_queued_seconds"), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn other_names_are_refused_whatever_the_method() {
     let server = Server::start().await;
     for method in METHODS {
@@ -105,7 +116,7 @@ async fn each_answer_has_a_request_id() {
 }
 
 #[tokio::test]
-async fn the_document_and_its_page_take_nothing_from_the_query() {
+async fn row_102_the_document_and_its_page_take_nothing_from_the_query() {
     let server = Server::start().await;
     server.get("/openapi.json").await.assert(200, &jobmgr::http::openapi());
     let plain = server.get("/docs").await;

@@ -193,12 +193,16 @@ async fn only_what_has_ended_is_deleted_with_all_that_it_left() {
     let key = artifact.key.clone();
     server.finish(&claim, Log::default(), None, vec![artifact]).await;
     assert!(server.api.blobs.get(&key, None).await.is_ok());
+    let stats = server.get("/v1/stats").await.json();
+    // One within the last five minutes.
+    assert_eq!((&stats["submittedPerMinute"], &stats["finishedPerMinute"]), (&json!(0.2), &json!(0.2)));
     let reply = delete().await;
     assert_eq!((reply.status, reply.body.len()), (204, 0));
     assert!(server.api.blobs.get(&key, None).await.is_err());
     fields(&delete().await, 404, "not_found");
     fields(&server.get("/v1/jobs/1").await, 404, "not_found");
-    assert_eq!(server.get("/v1/stats").await.json()["completed"], 0);
+    let stats = server.get("/v1/stats").await.json();
+    assert_eq!((&stats["completed"], &stats["finishedPerMinute"]), (&json!(0), &json!(0.0)));
 }
 
 #[tokio::test]

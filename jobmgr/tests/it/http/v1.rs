@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobmgr::domain::gpu::Gpu;
 use jobmgr::domain::job::{Claim, Failure, Log, LogBody, Reason};
 use jobmgr::store::{Chunk, Offer, Presence, Stream};
 use serde_json::{Value, json};
@@ -210,6 +211,7 @@ pub fn worker(id: &str, slots: i64) -> Presence {
         labels: vec!["gpu".into()],
         storage: "here".into(),
         state: "active".into(),
+        gpus: vec![Gpu { id: "GPU-1".into(), name: "Model".into(), memory_bytes: 8 << 30 }],
     }
 }
 
@@ -231,6 +233,7 @@ async fn workers_are_listed() {
         ("host", json!("box")),
         ("version", json!("1.2.3")),
         ("slots", json!(4)),
+        ("gpus", json!([{ "id": "GPU-1", "name": "Model", "memoryBytes": 8_u64 << 30 }])),
         ("labels", json!(["gpu"])),
         ("state", json!("active")),
     ] {

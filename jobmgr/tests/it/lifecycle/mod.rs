@@ -6,6 +6,8 @@ mod chaos;
 mod crash;
 /// SIGTERM, SIGINT, a second one.
 mod drain;
+/// How processes are started.
+mod spawns;
 /// Clients that go away, and jobs that were only just accepted.
 mod submit;
 /// A server that is stopped for longer than its lease.

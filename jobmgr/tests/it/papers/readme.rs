@@ -4,17 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::{markdown, read, root};
+use super::{markdown, read};
 use crate::support::server::{Home, PATIENCE, Server};
-
-/// A folder with the sample jobspecs, as a clone has them.
-fn clone() -> Home {
-    let home = Home::new("");
-    for entry in std::fs::read_dir(root().join("jobspecs")).unwrap().map(Result::unwrap) {
-        std::fs::copy(entry.path(), home.path("jobspecs").join(entry.file_name())).unwrap();
-    }
-    home
-}
 
 /// The lines for the shell, with the port of the server at hand, and the binary at hand for a release build.
 fn run(lines: &str, home: &Home, server: &Server) -> String {
@@ -68,7 +59,7 @@ fn what_differs_is_left_out() {
 
 #[test]
 fn the_first_job_goes_as_printed() {
-    let (home, readme) = (clone(), read("README.md"));
+    let (home, readme) = (Home::with_samples(""), read("README.md"));
     let server = home.serve();
     let blocks = markdown::blocks(markdown::section(&readme, "## One job, end to end"));
     let mut count = 0;
@@ -95,7 +86,7 @@ fn the_first_job_goes_as_printed() {
 
 #[test]
 fn the_server_greets_as_printed() {
-    let (home, readme) = (clone(), read("README.md"));
+    let (home, readme) = (Home::with_samples(""), read("README.md"));
     let blocks = markdown::blocks(markdown::section(&readme, "## Two commands"));
     let shown = &blocks.iter().find(|block| block.kind == "text").unwrap().text;
     let mut server = home.jobmgr(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -38,6 +38,7 @@ pub fn check(home: &Home, rows: &Rows, ids: &[JobId]) -> Account {
     for id in ids {
         let job = rows.settled(*id);
         check_attempts(rows, &job, &mut account);
+        check_events(rows, &job);
         let (last, ended) = witness::follow(&lines, *id);
         if job.status == Status::Completed {
             account.completed += 1;
@@ -72,6 +73,18 @@ fn check_attempts(rows: &Rows, job: &Job, account: &mut Account) {
             assert_eq!((numbers, deaths), ((1..=job.attempt).collect(), 3), "{job:?}");
         }
     }
+}
+
+/// Each change of the job has left one event, whoever died when.
+fn check_events(rows: &Rows, job: &Job) {
+    let attempts = (1..=job.attempt).flat_map(|attempt| [(Status::Started, attempt), (Status::Queued, attempt)]);
+    let mut way: Vec<(Status, i64)> = std::iter::once((Status::Queued, 0)).chain(attempts).collect();
+    way.pop();
+    way.push((job.status, job.attempt));
+    let events = rows.events(job.id);
+    let told: Vec<(Status, i64)> = events.iter().map(|event| (event.status, event.attempt)).collect();
+    assert_eq!(told, way, "{job:?}");
+    assert_eq!(events.last().unwrap().reason, job.reason, "{job:?}");
 }
 
 /// The result is one attempt's, and whole.

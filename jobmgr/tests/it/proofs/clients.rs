@@ -81,7 +81,9 @@ impl Clients {
                 return true;
             }
             // The database is away. It may have the job.
-            Ok(answer) => assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}"),
+            Ok(answer) => {
+                assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}")
+            }
             Err(_) => {}
         }
         self.unanswered.fetch_add(1, Ordering::Relaxed);

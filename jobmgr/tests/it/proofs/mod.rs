@@ -8,8 +8,12 @@
 mod agree;
 /// Clients that submit, and what they were answered.
 mod clients;
+/// Streams of events through a proxy that cuts connections.
+mod cut_streams;
 /// SIGTERM in the middle of each thing that a worker does.
 mod drained;
+/// Many streams on which nothing happens.
+mod idle_streams;
 /// kill -9 of the API while clients submit.
 mod killed_api;
 /// kill -9 of the database's server while all use it.

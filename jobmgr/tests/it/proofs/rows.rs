@@ -8,7 +8,7 @@ use jobmgr::blobs::Blobs;
 use jobmgr::config::Storage;
 use jobmgr::domain::job::{Attempt, Job, JobId};
 use jobmgr::domain::keys;
-use jobmgr::store::Store;
+use jobmgr::store::{Event, Store};
 use tokio::runtime::Runtime;
 
 use crate::support::server::Home;
@@ -46,6 +46,10 @@ impl Rows {
 
     pub fn attempts(&self, id: JobId) -> Vec<Attempt> {
         self.runtime.block_on(self.store.attempts(id)).unwrap()
+    }
+
+    pub fn events(&self, id: JobId) -> Vec<Event> {
+        self.runtime.block_on(self.store.events_of(id, 0)).unwrap()
     }
 
     /// Looks at the jobs whose end was not seen yet; gives how many of them have not ended.

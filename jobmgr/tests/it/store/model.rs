@@ -7,7 +7,7 @@ use std::time::Duration;
 use jobmgr::config::Database;
 use jobmgr::domain::job::{Claim, Reason, Status};
 use jobmgr::domain::submission::NewJob;
-use jobmgr::store::{Cancel, Claiming, Scope, Store};
+use jobmgr::store::{Cancel, Claiming, Event, Scope, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
@@ -121,6 +121,14 @@ impl Queue {
                 "job {place}: {expected:?}"
             );
             assert_eq!(found.ended.is_some(), found.status.is_terminal());
+            // Each change has left an event, and the last one is where the job stands.
+            let events = self.runtime.block_on(self.store.events_of(self.ids[place], 0)).unwrap();
+            let first = events.first().map(|event| (event.status, event.attempt));
+            let last = events.last().map(|event| (event.status, event.attempt, event.reason));
+            assert_eq!(first, Some((Status::Queued, 0)));
+            assert_eq!(last, Some((found.status, found.attempt, found.reason)));
+            let moves = |pair: &[Event]| !pair[0].status.is_terminal() && pair[0].status != pair[1].status;
+            assert!(events.windows(2).all(moves), "{events:?}");
             let attempts = self.runtime.block_on(self.store.attempts(self.ids[place])).unwrap();
             assert_eq!(attempts.len(), expected.attempts_before, "job {place}: {expected:?}");
             if found.status == Status::Completed {

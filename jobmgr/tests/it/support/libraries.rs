@@ -46,16 +46,24 @@ pub fn of_crate_with(package: &str, folder: &str, variables: &[(&str, &str)]) ->
     Some(build(package, &target().join(folder), variables).unwrap_or_else(|why| panic!("{why}")))
 }
 
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from(env!("CARGO"))))
+/// Cargo without what it tells a test about itself, which must not make crates look changed.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from(env!("CARGO"))));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
-fn needs_cargo() -> Option<()> {
+/// `None` after saying aloud that there is no cargo.
+pub fn needs_cargo() -> Option<()> {
     or_skip("cargo", run(cargo().arg("--version"))).map(drop)
 }
 
 /// Where cargo has put this test: `target/PROFILE/deps/it-...`.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     this.ancestors().nth(3).unwrap().to_owned()
 }
@@ -65,12 +73,6 @@ fn build(package: &str, target: &Path, variables: &[(&str, &str)]) -> Result<Pat
     let mut command = cargo();
     command.args(["build", "--locked", "--message-format=json", "-p", package, "--profile", profile]);
     command.arg("--target-dir").arg(target).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    // What cargo tells a test about itself must not make the crates look changed.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR") {
-            command.env_remove(name);
-        }
-    }
     let said = run(command.envs(variables.iter().copied()))?;
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let files = messages.filter(|message| message["reason"] == "compiler-artifact").filter(|message| {

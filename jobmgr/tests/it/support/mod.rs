@@ -24,6 +24,9 @@ pub mod s3;
 /// A real jobmgr process.
 #[cfg_attr(windows, allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod server;
+/// Server-Sent Events.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
+pub mod sse;
 
 /// Whether there is time for more: `JOBMGR_LONG_TESTS=1`.
 pub fn long() -> bool {

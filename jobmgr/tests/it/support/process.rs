@@ -7,7 +7,7 @@ use super::server::{Home, PATIENCE};
 
 /// A running jobmgr; killed when it is dropped.
 pub struct Process {
-    pub(super) child: Child,
+    pub child: Child,
 }
 
 impl Process {

@@ -32,6 +32,17 @@ pub fn cached(name: &str, version: &str, install: impl FnOnce(&Path) -> Result<(
     Ok(folder)
 }
 
+/// A virtual environment with packages from PyPI, as lines of a requirements file; made once per machine.
+pub fn venv(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    cached(name, requirements, |folder| {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+        let file = folder.join("requirements.txt");
+        fs::write(&file, requirements).map_err(|e| e.to_string())?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(file)).map(drop)
+    })
+}
+
 /// What a test needs, or `None` after saying aloud that it is not here.
 ///
 /// # Panics

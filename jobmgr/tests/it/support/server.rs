@@ -53,6 +53,16 @@ impl Home {
         Home::with(tempfile::tempdir().unwrap(), url.to_owned(), &database)
     }
 
+    /// A folder with `config.toml` and the sample jobspecs, as a clone has them.
+    pub fn with_samples(config: &str) -> Home {
+        let home = Home::new(config);
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../jobspecs")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, home.path("jobspecs").join(path.file_name().unwrap())).unwrap();
+        }
+        home
+    }
+
     fn with(dir: tempfile::TempDir, url: String, config: &str) -> Home {
         let home = Home { dir, url };
         std::fs::create_dir(home.path("jobspecs")).unwrap();

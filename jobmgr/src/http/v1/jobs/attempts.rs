@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::super::super::Api;
 use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::parameter::Path;
 use super::super::problem::{Problem, ProblemJson};
 use super::super::timestamp::Timestamp;
@@ -29,11 +29,12 @@ impl Attempts {
     #[oai(path = "/v1/jobs/:id/attempts", method = "get", operation_id = "listAttempts", tag = "Tag::Jobs")]
     async fn attempts(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> AttemptsAnswer {
         let Some(id) = id.0 else { return AttemptsAnswer::NotFound(ProblemJson(Problem::no_job(None))) };
-        match self.read(id).await {
+        match self.read(&caller, id).await {
             Ok(Some(items)) => AttemptsAnswer::Attempts(Compact(AttemptList { items, next: None })),
             Ok(None) => AttemptsAnswer::NotFound(ProblemJson(Problem::no_job(Some(id)))),
             Err(failure) => {
@@ -45,8 +46,8 @@ impl Attempts {
 }
 
 impl Attempts {
-    async fn read(&self, id: JobId) -> Result<Option<Vec<AttemptInfo>>, StoreError> {
-        let Some(job) = self.api.store.job(id).await? else { return Ok(None) };
+    async fn read(&self, caller: &Caller, id: JobId) -> Result<Option<Vec<AttemptInfo>>, StoreError> {
+        let Some(job) = caller.seen(self.api.store.job(id).await?) else { return Ok(None) };
         let past = self.api.store.attempts(id).await?;
         let is_past = past.iter().any(|attempt| attempt.attempt == job.attempt);
         let last = (job.attempt > 0 && !is_past && job.status != Status::Queued).then(|| AttemptInfo::last(&job));

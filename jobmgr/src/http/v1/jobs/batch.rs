@@ -6,16 +6,19 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Failed;
 use super::super::json::Object as Fields;
 use super::super::problem::{FieldError, Problem};
 use super::super::submission::Draft;
 use super::request::JsonBody;
-use super::submit::{OfSubmission, SubmitJob};
+use super::submit::{OfSubmission, SubmitJob, no_inputs};
 use crate::domain::job::JobId;
+use crate::domain::submission::NewJob;
+use crate::store::Submitted;
 
 /// The largest body in bytes.
 const MAX: u64 = 16 << 20;
@@ -34,7 +37,12 @@ impl Batch {
     ///
     /// Queues up to 1,000 jobs at once: all of them, or none.
     #[oai(path = "/v1/jobs/batch", method = "post", operation_id = "submitBatch", tag = "Tag::Jobs")]
-    async fn submit(&self, body: JsonBody<SubmitBatch, MAX>) -> Result<BatchAnswer, Failed<OfSubmission>> {
+    async fn submit(
+        &self,
+        caller: Caller,
+        trace: Trace,
+        body: JsonBody<SubmitBatch, MAX>,
+    ) -> Result<BatchAnswer, Failed<OfSubmission>> {
         let (mut object, _) = body.0?;
         let list = match object.take("jobs") {
             Some(Value::Array(list)) if (1..=MOST).contains(&list.len()) => list,
@@ -52,16 +60,23 @@ impl Batch {
                 continue;
             };
             let draft = Draft::read(Fields::within(fields, place.clone()), &format!("{place}."));
-            match draft.job(&self.api).await {
-                Ok(job) => jobs.push(job),
+            match draft.job(&self.api, &caller).await {
+                Ok(job) => jobs.push(NewJob { trace_parent: trace.parent(), user_id: caller.user_id, ..job }),
                 Err(problem) => errors.extend(problem.into_errors(&format!("{place}.name"))),
             }
         }
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
-        let ids = self.api.store.submit_all(jobs).await.map_err(|error| Problem::failed(&error))?;
-        Ok(BatchAnswer::Queued(Compact(Queued { ids })))
+        queues::check(&self.api, &caller, jobs.len()).await?;
+        match self.api.store.submit_together(jobs, None).await.map_err(|error| Problem::failed(&error))? {
+            Submitted::New(ids) => {
+                self.api.audit.submitted(&caller, &ids);
+                Ok(BatchAnswer::Queued(Compact(Queued { ids })))
+            }
+            Submitted::NoInput(ids) => Err(no_inputs(&ids).into()),
+            Submitted::Before(id) | Submitted::Otherwise(id) => Err(Problem::other_submission(id).into()),
+        }
     }
 }
 

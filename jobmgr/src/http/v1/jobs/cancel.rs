@@ -5,18 +5,27 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use super::super::super::Api;
-use super::super::super::classic::{Compact, RETRY_AFTER_SECONDS};
+use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
+use super::super::failed::{Causes, Failed};
 use super::super::parameter::Path;
-use super::super::problem::{Problem, ProblemJson};
+use super::super::problem::{Code, Problem};
+use crate::auth::Scope;
 use crate::domain::job::{JobId, Status};
-use crate::store::{self, StoreError};
+use crate::store;
 
 /// `POST /v1/jobs/{id}/cancel`
 pub struct Cancel {
     /// What it answers from.
     pub api: Arc<Api>,
+}
+
+/// What may go wrong.
+struct OfCancel;
+
+impl Causes for OfCancel {
+    const CODES: &'static [Code] = &[Code::NotFound, Code::Conflict, Code::Unavailable];
 }
 
 #[OpenApi]
@@ -28,28 +37,29 @@ impl Cancel {
     #[oai(path = "/v1/jobs/:id/cancel", method = "post", operation_id = "cancelJob", tag = "Tag::Jobs")]
     async fn cancel(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
-    ) -> CancelAnswer {
-        let Some(id) = id.0 else { return CancelAnswer::NotFound(ProblemJson(Problem::no_job(None))) };
-        self.ask(id).await.unwrap_or_else(|failure| {
-            tracing::error!(job = id, error = %failure, "can't cancel a job");
-            CancelAnswer::Unavailable(ProblemJson(Problem::unavailable()), RETRY_AFTER_SECONDS)
-        })
-    }
-}
-
-impl Cancel {
-    async fn ask(&self, id: JobId) -> Result<CancelAnswer, StoreError> {
+    ) -> Result<CancelAnswer, Failed<OfCancel>> {
+        let failed = |error| Problem::failed(&error);
+        let id = id.0.ok_or_else(|| Problem::no_job(None))?;
+        let nobody = || Problem::no_job(Some(id));
         let store = &self.api.store;
-        Ok(match store.cancel(id).await? {
-            store::Cancel::Asked => {
-                let status = store.status(id).await?.map_or(Status::Canceled, |(status, _)| status);
-                CancelAnswer::Asked(Compact(Asked { id, status: status.as_str().into() }))
+        if !caller.scopes.allow(Scope::Admin) {
+            let owner =
+                store.owner(id).await.map_err(failed)?.filter(|owner| caller.sees(*owner)).ok_or_else(nobody)?;
+            if !caller.changes(owner) {
+                return Err(Problem::not_yours(format_args!("job {id}")).into());
             }
-            store::Cancel::TooLate(status) => CancelAnswer::Conflict(ProblemJson(Problem::ended(id, status))),
-            store::Cancel::Unknown => CancelAnswer::NotFound(ProblemJson(Problem::no_job(Some(id)))),
-        })
+        }
+        match store.cancel(id).await.map_err(failed)? {
+            store::Cancel::Asked => {}
+            store::Cancel::TooLate(status) => return Err(Problem::ended(id, status).into()),
+            store::Cancel::Unknown => return Err(nobody().into()),
+        }
+        self.api.audit.note(&caller, "job.cancel", format_args!("job {id}"));
+        let status = store.status(id).await.map_err(failed)?.map_or(Status::Canceled, |(status, _)| status);
+        Ok(CancelAnswer::Asked(Compact(Asked { id, status: status.as_str().into() })))
     }
 }
 
@@ -68,18 +78,4 @@ enum CancelAnswer {
     /// The job ends.
     #[oai(status = 202)]
     Asked(Compact<Asked>),
-    /// There is no such job: `not_found`.
-    #[oai(status = 404)]
-    NotFound(ProblemJson),
-    /// The job has ended before: `conflict`; `jobStatus` says how.
-    #[oai(status = 409)]
-    Conflict(ProblemJson),
-    /// The database is not available: `unavailable`. Try again.
-    #[oai(status = 503)]
-    Unavailable(
-        ProblemJson,
-        /// Seconds to wait.
-        #[oai(header = "Retry-After")]
-        u32,
-    ),
 }

@@ -6,9 +6,10 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::trace::Trace;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::Optional;
@@ -18,6 +19,7 @@ use super::super::values::{Cursor, Label, Limit, Time, Wait};
 use super::request::{IdempotencyKey, JsonBody};
 use super::submit::{Created, MAX, OfSubmission, SubmitJob, submit};
 use crate::domain::job::Status;
+use crate::domain::submission::NewJob;
 use crate::store::Asked;
 
 /// `GET` and `POST /v1/jobs`
@@ -45,32 +47,35 @@ impl Collection {
     #[oai(path = "/v1/jobs", method = "post", operation_id = "submitJob", tag = "Tag::Jobs")]
     async fn submit(
         &self,
+        caller: Caller,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
         wait: Optional<Wait>,
         /// What the client calls this submission: 1 to 255 ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency: IdempotencyKey,
+        trace: Trace,
         body: JsonBody<SubmitJob, MAX>,
     ) -> Result<Created, Failed<OfSubmission>> {
         let mut errors = Vec::new();
         let wait = wait.or_note(&mut errors);
         let (object, digest) = body.0?;
         let key = idempotency.or_note(&mut errors, digest);
-        let job = match Draft::read(object, "").job(&self.api).await {
-            Ok(job) if errors.is_empty() => job,
+        let job = match Draft::read(object, "").job(&self.api, &caller).await {
+            Ok(job) if errors.is_empty() => NewJob { trace_parent: trace.parent(), ..job },
             Ok(_) => return Err(Problem::invalid(errors).into()),
             Err(problem) => return Err(problem.with(errors).into()),
         };
-        Ok(submit(&self.api, job, key, wait, &self.closing).await?)
+        Ok(submit(&self.api, &caller, job, key, wait, &self.closing).await?)
     }
 
     /// List jobs
     ///
-    /// The newest first, without what they left. Of several filters all hold.
+    /// The newest first, without what they left; those that the caller may see. Of several filters all hold.
     #[oai(path = "/v1/jobs", method = "get", operation_id = "listJobs", tag = "Tag::Jobs")]
     #[allow(clippy::too_many_arguments)]
     async fn list(
         &self,
+        caller: Caller,
         /// Where they stand.
         status: Optional<Status>,
         /// The name of their jobspec.
@@ -92,7 +97,7 @@ impl Collection {
     ) -> Result<ListAnswer, Failed<OfList>> {
         let mut errors = Vec::new();
         let Limit(limit) = limit.or_note(&mut errors).unwrap_or(Limit(50));
-        let asked = Asked {
+        let mut asked = Asked {
             status: status.or_note(&mut errors),
             name: name.or_note(&mut errors),
             user_id: user.or_note(&mut errors),
@@ -105,6 +110,10 @@ impl Collection {
         };
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
+        }
+        if !caller.sees_all && *asked.user_id.get_or_insert(caller.user_id) != caller.user_id {
+            // What is hidden looks as if it were not there.
+            return Ok(ListAnswer::Jobs(Compact(JobList { items: Vec::new(), next: None })));
         }
         let mut jobs = self.api.store.list(asked).await.map_err(|error| Problem::failed(&error))?;
         let more = jobs.len() > limit as usize;

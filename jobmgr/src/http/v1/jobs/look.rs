@@ -5,9 +5,9 @@ use std::sync::Arc;
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::failed::{Causes, Failed};
 use super::super::job::JobInfo;
 use super::super::parameter::{Optional, Path};
@@ -57,6 +57,7 @@ impl Jobs {
     #[oai(path = "/v1/jobs/:id", method = "get", operation_id = "getJob", tag = "Tag::Jobs")]
     async fn get(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
         /// Waits until the job has ended, for so long at most (`30s`; 1 m is the most), and then answers.
@@ -69,27 +70,34 @@ impl Jobs {
         }
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         if let Some(Wait(patience)) = wait {
+            must_see(&self.api, &caller, id).await?;
             let waited = wait::for_end(&self.api.store, id, patience, &self.closing).await;
             waited.map_err(|error| Problem::failed(&error))?;
         }
-        Ok(JobAnswer::Job(Compact(shown(&self.api, id).await?)))
+        Ok(JobAnswer::Job(Compact(shown(&self.api, &caller, id).await?)))
     }
 
     /// Run a job again
     ///
-    /// Submits a new job with the same name, parameters, priority and labels, whatever became of the first; its
-    /// `retryOf` names that.
+    /// Submits a new job with the same name, parameters, input files, priority and labels, whatever became of the first;
+    /// its `retryOf` names that.
     #[oai(path = "/v1/jobs/:id/retry", method = "post", operation_id = "retryJob", tag = "Tag::Jobs")]
     async fn retry(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<Created, Failed<OfChange>> {
         let id = id.0.ok_or_else(|| Problem::no_job(None))?;
         let job = self.api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-        let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+        let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
+        if !caller.changes(job.user_id) {
+            return Err(Problem::not_yours(format_args!("job {id}")).into());
+        }
         let about = known(&self.api, &job.name).await?;
+        let inputs = self.api.store.inputs_of(id).await.map_err(|error| Problem::failed(&error))?;
         let new = NewJob {
+            inputs: inputs.into_iter().map(|input| input.id).collect(),
             name: job.name,
             parameters: job.parameters,
             priority: job.priority,
@@ -99,15 +107,19 @@ impl Jobs {
             queue_timeout: about.queue_timeout(),
             ..NewJob::default()
         };
-        Ok(submit(&self.api, new, None, None, &self.closing).await?)
+        let created = submit(&self.api, &caller, new, None, None, &self.closing).await?;
+        self.api.audit.note(&caller, "job.retry", format_args!("job {id}"));
+        Ok(created)
     }
 
     /// Delete a job
     ///
-    /// Removes a job that has ended, with its logs, its artifacts and all that is known of it.
+    /// Removes a job that has ended, with its logs, its artifacts, the input files that no other job has, and all that is
+    /// known of it.
     #[oai(path = "/v1/jobs/:id", method = "delete", operation_id = "deleteJob", tag = "Tag::Jobs")]
     async fn delete(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
     ) -> Result<DeleteAnswer, Failed<OfChange>> {
@@ -118,6 +130,7 @@ impl Jobs {
             return Err(Problem::not_ended(id, status).into());
         }
         self.remove(id).await?;
+        self.api.audit.note(&caller, "job.delete", format_args!("job {id}"));
         Ok(DeleteAnswer::Gone)
     }
 }
@@ -127,8 +140,9 @@ impl Jobs {
     async fn remove(&self, id: JobId) -> Result<(), Problem> {
         let Api { store, blobs, .. } = &*self.api;
         let named = store.named_keys(vec![id], true).await.map_err(|error| Problem::failed(&error))?;
-        store.drop_jobs(vec![id]).await.map_err(|error| Problem::failed(&error))?;
-        let keys: Vec<String> = named.into_values().flatten().flatten().collect();
+        let dropped = store.drop_jobs(vec![id]).await.map_err(|error| Problem::failed(&error))?;
+        let mut keys: Vec<String> = named.into_values().flatten().flatten().collect();
+        keys.extend(dropped.inputs);
         let gone = blobs.delete_all(&keys).await;
         let prefix = keys::of_job(store.installation(), id);
         if let Err(error) = gone.and(blobs.delete_prefix(&prefix).await) {
@@ -136,6 +150,15 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// The job is there, and the caller may see it.
+pub async fn must_see(api: &Api, caller: &Caller, id: JobId) -> Result<(), Problem> {
+    if caller.sees_all {
+        return Ok(());
+    }
+    let owner = api.store.owner(id).await.map_err(|error| Problem::failed(&error))?;
+    owner.filter(|owner| caller.sees(*owner)).map(drop).ok_or_else(|| Problem::no_job(Some(id)))
 }
 
 #[derive(ApiResponse)]

@@ -8,6 +8,8 @@ mod batch;
 mod cancel;
 /// All jobs: a new one, and pages of them.
 mod collection;
+/// What becomes of a job, as it happens.
+mod events;
 /// What a job wrote.
 mod logs;
 /// Looking at jobs, running one again, removing one.
@@ -18,6 +20,8 @@ mod request;
 mod run;
 /// A new job.
 mod submit;
+/// A new job with its files, in one request.
+mod upload;
 /// Until a job has ended.
 mod wait;
 
@@ -25,6 +29,9 @@ pub use attempts::Attempts;
 pub use batch::Batch;
 pub use cancel::Cancel;
 pub use collection::Collection;
+pub use events::JobEvents;
 pub use logs::Logs;
-pub use look::Jobs;
+pub use look::{Jobs, must_see};
+pub use request::{JsonBody, digest_of};
 pub use run::Run;
+pub use upload::Upload;

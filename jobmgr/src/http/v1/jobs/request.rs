@@ -49,13 +49,24 @@ impl<'a, T: Type, const MAX: u64> ApiExtractor<'a> for JsonBody<T, MAX> {
 
 /// The same for the same request, however its JSON is written and however long it waits.
 fn digest(request: &Request, object: &Object) -> String {
+    let mut hash = digest_of(request);
+    hash.update(object.to_string());
+    hex(hash)
+}
+
+/// Of what is in a request before its body, but for how long it waits.
+pub fn digest_of(request: &Request) -> Sha256 {
     let mut hash = Sha256::new_with_prefix(request.uri().path());
     for (name, value) in query::pairs(request.uri().query().unwrap_or_default().as_bytes()) {
         if *name != *b"wait" {
             hash.update([b"?".as_slice(), &name, b"=", &value].concat());
         }
     }
-    hash.update(object.to_string());
+    hash
+}
+
+/// In lower-case hexadecimal.
+pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -80,7 +91,8 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     }
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let text = MetaSchema { min_length: Some(1), max_length: Some(LONGEST_KEY), ..MetaSchema::new("string") };
+        let text = MetaSchema::new_with_format("string", "ascii");
+        let text = MetaSchema { min_length: Some(1), max_length: Some(LONGEST_KEY), ..text };
         Some(MetaSchemaRef::Inline(Box::new(text)))
     }
 

@@ -7,15 +7,18 @@ use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::Compact;
+use super::super::super::{Api, Caller, queues};
 use super::super::failed::Causes;
 use super::super::job::JobInfo;
-use super::super::problem::{Code, Problem};
+use super::super::problem::{Code, FieldError, Problem};
 use super::super::timestamp::Timestamp;
 use super::super::values::Wait;
+use super::super::webhooks::Own;
 use super::wait;
+use crate::domain::input::InputId;
 use crate::domain::job::{Job, JobId};
+use crate::domain::parameters::any_sealed;
 use crate::domain::submission::{Key, NewJob};
 use crate::store::Submitted;
 
@@ -42,31 +45,68 @@ impl Causes for OfSubmission {
 /// Queues a job and answers.
 pub async fn submit(
     api: &Api,
+    caller: &Caller,
     job: NewJob,
     key: Option<Key>,
     wait: Option<Wait>,
     closing: &CancellationToken,
 ) -> Result<Created, Problem> {
     let failed = |error| Problem::failed(&error);
-    let (id, new) = match key {
-        None => (api.store.submit(job).await.map_err(failed)?, true),
-        Some(key) => match api.store.submit_once(job, key).await.map_err(failed)? {
+    let job = NewJob { user_id: caller.user_id, ..job };
+    queues::check(api, caller, 1).await?;
+    let (id, new) = match (key, job.inputs.is_empty()) {
+        (None, true) => (api.store.submit(job).await.map_err(failed)?, true),
+        (key, _) => match queued(api, job, key).await? {
             Submitted::New(ids) => (ids.first().copied().unwrap_or_default(), true),
             Submitted::Before(id) => (id, false),
             Submitted::Otherwise(id) => return Err(Problem::other_submission(id)),
+            Submitted::NoInput(ids) => return Err(no_inputs(&ids)),
         },
     };
+    if new {
+        api.audit.submitted(caller, &[id]);
+    }
     if let Some(Wait(patience)) = wait {
         wait::for_end(&api.store, id, patience, closing).await.map_err(failed)?;
     }
-    let job = shown(api, id).await?;
+    let job = shown(api, caller, id).await?;
     Ok(if new { Created::New(Compact(job), format!("/v1/jobs/{id}")) } else { Created::Before(Compact(job)) })
 }
 
-/// A job with what it left.
-pub async fn shown(api: &Api, id: JobId) -> Result<JobInfo, Problem> {
+/// Queues it; a key tells nothing of secret values, whichever of our keys it was made with.
+async fn queued(api: &Api, job: NewJob, key: Option<Key>) -> Result<Submitted, Problem> {
+    let failed = |error| Problem::failed(&error);
+    let keys = match key {
+        Some(key) if any_sealed(&job.parameters) => {
+            let digests = api.secrets.digests("submission", key.digest.as_bytes()).map_err(|error| {
+                tracing::error!(%error, "a submission with secrets can't be remembered");
+                Problem::unavailable()
+            })?;
+            digests.into_iter().map(|digest| Some(Key { digest, ..key.clone() })).collect()
+        }
+        key => vec![key],
+    };
+    let mut submitted = Submitted::default();
+    for key in keys {
+        submitted = api.store.submit_together(vec![job.clone()], key).await.map_err(failed)?;
+        if !matches!(submitted, Submitted::Otherwise(_)) {
+            break;
+        }
+    }
+    Ok(submitted)
+}
+
+/// They were there a moment ago.
+pub fn no_inputs(ids: &[InputId]) -> Problem {
+    let gone =
+        |id: &InputId| FieldError { field: "parameters".into(), message: format!("there is no input {id} any more") };
+    Problem::invalid(ids.iter().map(gone).collect())
+}
+
+/// A job with what it left, if the caller may see it.
+pub async fn shown(api: &Api, caller: &Caller, id: JobId) -> Result<JobInfo, Problem> {
     let job: Option<Job> = api.store.job(id).await.map_err(|error| Problem::failed(&error))?;
-    let job = job.ok_or_else(|| Problem::no_job(Some(id)))?;
+    let job = caller.seen(job).ok_or_else(|| Problem::no_job(Some(id)))?;
     JobInfo::whole(job, &api.blobs).await.map_err(|error| {
         tracing::error!(job = id, %error, "can't read a job's output");
         Problem::unavailable()
@@ -97,17 +137,22 @@ pub struct SubmitJob {
     /// The name of the jobspec to run.
     name: String,
     /// The job's values: texts, numbers, true or false, or texts that stand for those.
+    #[oai(skip_serializing_if_is_none)]
     parameters: Option<BTreeMap<String, Any<Value>>>,
     /// 0 to 100; jobs with lower numbers run first. Left out: the jobspec's, which usually is 50.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     priority: Option<i64>,
     /// What jobs are to be found by: up to 32 names with a text each.
+    #[oai(skip_serializing_if_is_none)]
     labels: Option<BTreeMap<String, String>>,
     /// It does not start before this time, such as `2026-01-02T03:04:05Z`.
+    #[oai(skip_serializing_if_is_none)]
     run_after: Option<Timestamp>,
     /// How often it is run again after it failed; left out: as its jobspec says.
-    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "0"), maximum(value = "100")))]
     max_retries: Option<i64>,
+    // Who is told of its end; no doc comment: the reference would become an `allOf` of the reference and the comment.
+    webhook: Option<Own>,
 }
 
 impl Example for SubmitJob {
@@ -121,6 +166,7 @@ impl Example for SubmitJob {
             labels: None,
             run_after: None,
             max_retries: None,
+            webhook: None,
         }
     }
 }

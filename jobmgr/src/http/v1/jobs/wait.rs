@@ -24,10 +24,10 @@ pub async fn for_end(
     closing: &CancellationToken,
 ) -> Result<(), StoreError> {
     let until = Instant::now() + patience;
-    let end = store.end_of(id);
+    let news = store.news_of(id);
     let mut pause = EVERY;
     loop {
-        let told = end.told();
+        let told = news.told();
         tokio::pin!(told);
         told.as_mut().enable();
         let standing = store.status(id).await?;

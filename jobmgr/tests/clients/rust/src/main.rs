@@ -4,8 +4,10 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 /// With the document of the program.
+#[allow(dead_code, unused_imports, reason = "it is generated, and not all of it is used")]
 mod committed;
 /// With that of a server with the sample jobspecs.
+#[allow(dead_code, unused_imports, reason = "it is generated, and not all of it is used")]
 mod served;
 
 #[tokio::main(flavor = "current_thread")]

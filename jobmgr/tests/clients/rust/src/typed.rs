@@ -1,7 +1,7 @@
 //! What the jobspecs' own operations do.
 
-use super::types::{Code, RunCountdown, RunHello, RunHelloStyle, Status};
 use super::Client;
+use super::types::{Code, RunCountdown, RunHello, RunHelloStyle, Status};
 use super::walk::problem;
 
 /// All of it.

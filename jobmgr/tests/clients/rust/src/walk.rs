@@ -1,17 +1,18 @@
 //! What any caller does.
 
-use std::collections::HashMap;
-
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::types::{Code, Job, Problem, Status, SubmitBatch, SubmitJob};
-use super::{ByteStream, Client, Error};
+use super::{ByteStream, Client, ClientInfo, Error};
 
 /// All of it.
 pub async fn all(client: &Client) {
+    who(client).await;
     submit_and_wait(client).await;
+    inputs(client).await;
     logs(client).await;
+    events(client).await;
     artifacts(client).await;
     cancel(client).await;
     pages(client).await;
@@ -19,7 +20,7 @@ pub async fn all(client: &Client) {
 }
 
 fn submission(name: &str, parameters: Value) -> SubmitJob {
-    let parameters: HashMap<String, Value> = serde_json::from_value(parameters).unwrap();
+    let Value::Object(parameters) = parameters else { panic!("{parameters}") };
     SubmitJob::builder().name(name).parameters(parameters).try_into().unwrap()
 }
 
@@ -36,11 +37,22 @@ async fn bytes(stream: ByteStream) -> Vec<u8> {
 }
 
 /// The generator knows JSON by one name only, and leaves a problem to be read.
-pub async fn problem<T: std::fmt::Debug>(answer: Result<T, Error<ByteStream>>) -> Problem {
+pub async fn problem<T>(answer: Result<T, Error<ByteStream>>) -> Problem {
     match answer {
         Err(Error::ErrorResponse(answer)) => serde_json::from_slice(&bytes(answer.into_inner()).await).unwrap(),
-        other => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was served"),
     }
+}
+
+async fn who(client: &Client) {
+    let me = client.get_me().send().await.unwrap();
+    assert!(me.scopes.iter().any(|scope| scope == "admin"), "{me:?}");
+    if me.token.is_some() {
+        let stranger = Client::new(client.baseurl());
+        assert_eq!(problem(stranger.get_me().send().await).await.code, Code::Unauthorized);
+    }
+    println!("who ok");
 }
 
 async fn submit_and_wait(client: &Client) {
@@ -60,12 +72,62 @@ async fn submit_and_wait(client: &Client) {
     println!("submit and wait ok");
 }
 
+async fn inputs(client: &Client) {
+    let file = client.upload_input().name("notes.txt").body("one two\nthree\n").send().await.unwrap();
+    assert_eq!((file.name.as_str(), file.size), ("notes.txt", 14));
+    let id = submit(client, "word-count", json!({ "file": file.id })).await.id;
+    assert_eq!(ended(client, id).await.result.as_deref(), Some("notes.txt: 2 lines, 3 words\n"));
+    assert_eq!(problem(client.delete_input().id(file.id).send().await).await.code, Code::Conflict);
+    println!("inputs ok");
+}
+
 async fn logs(client: &Client) {
     let id = submit(client, "countdown", json!({ "seconds": 1 })).await.id;
     let stream = client.get_logs().id(id).follow(true).send().await.unwrap().into_inner();
     assert_eq!(bytes(stream).await, b"1\nliftoff\n");
     assert_eq!(ended(client, id).await.progress.unwrap().percent, 100.0);
     println!("logs ok");
+}
+
+/// An event: its id, its kind, its data.
+type Event = (String, String, Value);
+
+/// Follows a job from an event on, until `enough` or to its end.
+async fn follow(client: &Client, id: i64, last: Option<&str>, enough: impl Fn(&str) -> bool) -> Vec<Event> {
+    let call = client.follow_job().id(id);
+    let call = if let Some(last) = last { call.last_event_id(last) } else { call };
+    let mut pieces = call.send().await.unwrap().into_inner().into_inner();
+    let (mut events, mut text) = (Vec::new(), String::new());
+    while let Some(piece) = pieces.try_next().await.unwrap() {
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+        while let Some((block, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let data = field("data").map(|data| serde_json::from_str(data).unwrap());
+            events.extend(data.map(|data| (field("id").unwrap().into(), field("event").unwrap().into(), data)));
+            text = rest.to_owned();
+            if events.last().is_some_and(|(_, kind, _): &Event| enough(kind)) {
+                return events;
+            }
+        }
+    }
+    events
+}
+
+async fn events(client: &Client) {
+    let id = submit(client, "countdown", json!({ "seconds": 1 })).await.id;
+    // The connection is closed while the job runs; nothing is missing and nothing comes twice.
+    let mut all = follow(client, id, None, |kind| kind == "log").await;
+    let last = all.last().unwrap().0.clone();
+    all.extend(follow(client, id, Some(&last), |_| false).await);
+    let data = |wanted: &str| all.iter().filter(move |(_, kind, _)| kind == wanted).map(|(_, _, data)| data);
+    let statuses: Vec<&str> = data("status").filter_map(|data| data["status"].as_str()).collect();
+    assert_eq!(statuses, ["queued", "started", "completed"]);
+    assert_eq!(data("log").filter_map(|data| data["text"].as_str()).collect::<String>(), "1\nliftoff\n");
+    let (last, kind, _) = all.last().unwrap();
+    assert_eq!(kind, "end");
+    let over = client.follow_job().id(id).last_event_id(last).send().await.unwrap();
+    assert_eq!(over.status().as_u16(), 204);
+    println!("events ok");
 }
 
 async fn artifacts(client: &Client) {

@@ -20,6 +20,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_claim_that_is_put_back_was_none(&fresh().await).await;
     events_are_read_on_from_where_one_stood(&fresh().await).await;
     a_removed_job_leaves_no_events(&fresh().await).await;
+    old_events_go_and_who_missed_them_learns_it(&fresh().await).await;
     readers_miss_nothing_while_many_write(&fresh().await).await;
     who_waits_is_told_of_changes(&fresh().await).await;
 }
@@ -98,7 +99,9 @@ async fn what_changes_nothing_tells_nothing(store: &Store) {
     let taken = store.take_over("far", "v", LEASE, 9).await.unwrap().remove(0).claim;
     // Who had it before can't do anything.
     assert!(store.finish(&claim, completed(1, b"wrong"), None).await.unwrap().is_none());
-    assert!(!store.release(&claim, GONE, "not now").await.unwrap() && !store.retry(&claim, failure(), GONE).await.unwrap());
+    assert!(
+        !store.release(&claim, GONE, "not now").await.unwrap() && !store.retry(&claim, failure(), GONE).await.unwrap()
+    );
     assert_eq!(store.crashed(&claim).await.unwrap(), Default::default());
     assert_eq!(store.fail_queued(vec![id, 999], Reason::InvalidJob, "why").await.unwrap(), [] as [JobId; 0]);
     assert_eq!(way(store, id).await, [QUEUED, started(1)]);
@@ -213,13 +216,35 @@ async fn a_removed_job_leaves_no_events(store: &Store) {
     let ids = store.submit_all(vec![job("x", 50), job("x", 50)]).await.unwrap();
     store.cancel(ids[0]).await.unwrap();
     let before = store.newest_event().await.unwrap();
-    assert_eq!(store.drop_jobs(ids.clone()).await.unwrap(), 1);
+    assert_eq!(store.drop_jobs(ids.clone()).await.unwrap().jobs, 1);
     assert!(way(store, ids[0]).await.is_empty());
     assert_eq!(way(store, ids[1]).await, [QUEUED], "it has not ended");
     // No id of an event is given again.
     store.cancel(ids[1]).await.unwrap();
     let news = store.events(before, None, 9).await.unwrap().events;
     assert_eq!(news.iter().map(|event| (event.job_id, event.status)).collect::<Vec<_>>(), [(ids[1], Status::Canceled)]);
+}
+
+async fn old_events_go_and_who_missed_them_learns_it(store: &Store) {
+    let id = store.submit(job("x", 50)).await.unwrap();
+    let before = store.newest_event().await.unwrap();
+    store.cancel(id).await.unwrap();
+    let after = store.newest_event().await.unwrap();
+    assert!(!store.drop_events(Duration::from_secs(600)).await.unwrap(), "none is that old");
+    assert_eq!(store.after_lost_events(&Position::default()).await.unwrap(), None);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    while store.drop_events(Duration::from_millis(20)).await.unwrap() {}
+    assert!(way(store, id).await.is_empty());
+    let lost = |position: &Position| {
+        let (store, position) = (store.clone(), position.clone());
+        async move { store.after_lost_events(&position).await.unwrap().map(|next| next.highest()) }
+    };
+    assert_eq!((lost(&before).await, lost(&after).await), (Some(after.highest()), None));
+    let ahead: Position = format!("{}", after.highest() + 1000).parse().unwrap();
+    assert_eq!(lost(&ahead).await, Some(after.highest()), "that was another database");
+    store.submit(job("x", 50)).await.unwrap();
+    assert_eq!((lost(&before).await, lost(&after).await), (Some(after.highest()), None));
+    assert_eq!(store.events(after, None, 9).await.unwrap().events.len(), 1);
 }
 
 /// Reads until it has seen `jobs` ends, each time from a position that was a text.

@@ -2,10 +2,13 @@
 
 mod elsewhere;
 mod events;
+mod inputs;
 mod keep;
 mod moves;
 mod several;
 mod submissions;
+mod tokens;
+mod webhooks;
 
 pub use elsewhere::nobody_comes;
 
@@ -87,8 +90,11 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     several::all(&fresh).await;
     keep::all(&fresh).await;
     elsewhere::all(&fresh).await;
+    inputs::all(&fresh).await;
     submissions::all(&fresh).await;
+    webhooks::all(&fresh).await;
     events::all(&fresh).await;
+    tokens::all(&fresh).await;
 }
 
 async fn a_submission_is_readable_at_once(store: &Store) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use jobmgr::domain::gpu::Gpu;
 use jobmgr::store::{Offer, Presence, Scope};
 
 pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
@@ -128,6 +129,7 @@ fn presence(id: &str) -> Presence {
         labels: vec!["gpu".into(), "os=linux".into()],
         storage: "here".into(),
         state: "active".into(),
+        gpus: vec![Gpu { id: "GPU-1".into(), name: "Model".into(), memory_bytes: 8 << 30 }],
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jobmgr::domain::job::{Job, JobId, Status};
 use jobmgr::domain::submission::{Key, NewJob};
+use jobmgr::domain::trace::TraceParent;
 use jobmgr::store::{Asked, Store, Submitted};
 
 use super::{LEASE, claim_one, completed, job};
@@ -18,6 +19,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_removed_job_frees_its_key_and_labels(&fresh().await).await;
     a_list_has_what_is_asked_for(&fresh().await).await;
     pages_follow_each_other(&fresh().await).await;
+    a_claim_knows_its_trace(&fresh().await).await;
     jobs_are_counted(&fresh().await).await;
 }
 
@@ -49,6 +51,16 @@ async fn what_is_said_of_a_job_is_kept(store: &Store) {
     assert_eq!(claim_one(store, "w", LEASE).await.unwrap().max_retries, Some(7));
     store.submit(job("plain", 50)).await.unwrap();
     assert_eq!(claim_one(store, "w", LEASE).await.unwrap().max_retries, None);
+}
+
+async fn a_claim_knows_its_trace(store: &Store) {
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = NewJob { trace_parent: TraceParent::parse(text), ..job("traced", 1) };
+    store.submit_all(vec![traced.clone(), job("not", 2)]).await.unwrap();
+    store.submit(NewJob { priority: 3, ..traced }).await.unwrap();
+    for trace in [Some(text), None, Some(text)] {
+        assert_eq!(claim_one(store, "w", LEASE).await.unwrap().trace_parent.as_deref(), trace);
+    }
 }
 
 async fn a_job_waits_for_its_time(store: &Store) {
@@ -124,7 +136,7 @@ async fn one_of_many_at_once_wins(store: &Store) {
                     ids[0]
                 }
                 Submitted::Before(id) => id,
-                Submitted::Otherwise(id) => panic!("nothing else was sent: {id}"),
+                other => panic!("nothing else was sent: {other:?}"),
             };
             won[text].insert(id);
         }
@@ -138,10 +150,10 @@ async fn a_removed_job_frees_its_key_and_labels(store: &Store) {
     let new = || store.submit_once(labelled(&[("a", "b")]), key("k", "d"));
     let Submitted::New(first) = new().await.unwrap() else { panic!("it is new") };
     // Not while it waits.
-    assert_eq!(store.drop_jobs(first.clone()).await.unwrap(), 0);
+    assert_eq!(store.drop_jobs(first.clone()).await.unwrap().jobs, 0);
     assert_eq!(new().await.unwrap(), Submitted::Before(first[0]));
     store.cancel(first[0]).await.unwrap();
-    assert_eq!(store.drop_jobs(first.clone()).await.unwrap(), 1);
+    assert_eq!(store.drop_jobs(first.clone()).await.unwrap().jobs, 1);
     let Submitted::New(second) = new().await.unwrap() else { panic!("the key is free") };
     assert_eq!(ids(store, Asked { labels: vec![("a".into(), "b".into())], ..Asked::default() }).await, second);
 }
@@ -214,16 +226,23 @@ async fn pages_follow_each_other(store: &Store) {
 }
 
 async fn jobs_are_counted(store: &Store) {
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert!(counts.by_status.is_empty() && counts.oldest_queued_ms.is_none(), "{counts:?}");
     let now = read(store, store.submit(job("x", 50)).await.unwrap()).await.created_ms;
     store.submit(NewJob { run_after_ms: Some(now + 3_600_000), ..job("later", 0) }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let counts = store.counts().await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status, [(Status::Queued, 2)]);
     assert!((20..60_000).contains(&counts.oldest_queued_ms.unwrap()), "{counts:?}");
-    claim_one(store, "w", LEASE).await.unwrap();
-    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.submitted, counts.finished), (2, 0));
+    let claim = claim_one(store, "w", LEASE).await.unwrap();
+    let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.by_status.iter().map(|(_, count)| count).sum::<u64>(), 2);
     assert_eq!(counts.oldest_queued_ms, None);
+    let backlog = store.backlog().await.unwrap();
+    let expected = [(Status::Queued, "later".to_owned(), 1), (Status::Started, "x".to_owned(), 1)];
+    assert_eq!((backlog.jobs.as_slice(), backlog.oldest_queued_ms), (expected.as_slice(), None));
+    store.finish(&claim, completed(claim.attempt, b""), None).await.unwrap();
+    let counts = store.counts(None).await.unwrap();
+    assert_eq!((counts.submitted, counts.finished), (2, 1));
 }

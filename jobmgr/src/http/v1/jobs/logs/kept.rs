@@ -47,7 +47,7 @@ async fn body(blobs: &Blobs, log: Log, part: Range<u64>) -> Result<Body, BlobErr
 }
 
 /// A part of what is kept, in pieces.
-pub(super) async fn bytes(
+pub(in super::super) async fn bytes(
     blobs: &Blobs,
     log: Log,
     part: Range<u64>,

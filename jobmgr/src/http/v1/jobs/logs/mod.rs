@@ -9,21 +9,22 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio_util::sync::CancellationToken;
 
-use super::super::super::Api;
 use super::super::super::classic::RETRY_AFTER_SECONDS;
 use super::super::super::docs::Tag;
+use super::super::super::{Api, Caller};
 use super::super::parameter::{Optional, Path};
 use super::super::problem::{Code, Problem, ProblemJson};
+use super::look::must_see;
 use crate::store::Stream;
 
 /// Bytes as they come, until the job ends.
 mod follow;
 /// The output of attempts that are over.
-mod kept;
+pub(super) mod kept;
 /// The output of an attempt that runs.
 mod live;
 /// Which output is asked for, and where it is.
-mod source;
+pub(super) mod source;
 
 use source::{Asked, Source};
 
@@ -46,6 +47,7 @@ impl Logs {
     #[oai(path = "/v1/jobs/:id/logs", method = "get", operation_id = "getLogs", tag = "Tag::Jobs")]
     async fn logs(
         &self,
+        caller: Caller,
         /// The job's id.
         id: Path,
         /// Which of its streams: `stdout`, `stderr`, or `executor`: what a library's executor said or printed itself;
@@ -66,6 +68,9 @@ impl Logs {
             return Problem::invalid(errors).into();
         }
         let Some(id) = id.0 else { return Problem::no_job(None).into() };
+        if let Err(hidden) = must_see(&self.api, &caller, id).await {
+            return hidden.into();
+        }
         let asked = Asked { id, attempt, stream };
         self.answer(asked, follow, headers).await.unwrap_or_else(LogsAnswer::from)
     }

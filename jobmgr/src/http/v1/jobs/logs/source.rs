@@ -6,15 +6,15 @@ use crate::domain::job::{Job, JobId, Log, Status};
 use crate::store::{Store, Stream};
 
 /// What is asked for.
-pub(super) struct Asked {
-    pub(super) id: JobId,
+pub(in super::super) struct Asked {
+    pub(in super::super) id: JobId,
     /// `None`: the last one.
-    pub(super) attempt: Option<i64>,
-    pub(super) stream: Stream,
+    pub(in super::super) attempt: Option<i64>,
+    pub(in super::super) stream: Stream,
 }
 
 /// Where it is.
-pub(super) enum Source {
+pub(in super::super) enum Source {
     /// Of an attempt after which the job went on, or goes on.
     Kept { attempt: i64, log: Log },
     /// Of the last attempt of a job that has ended.
@@ -26,7 +26,7 @@ pub(super) enum Source {
 }
 
 /// Finds it.
-pub(super) async fn find(store: &Store, asked: &Asked) -> Result<Source, Problem> {
+pub(in super::super) async fn find(store: &Store, asked: &Asked) -> Result<Source, Problem> {
     let failed = |error| unavailable(asked.id, error);
     let job = store.job(asked.id).await.map_err(failed)?.ok_or_else(|| Problem::no_job(Some(asked.id)))?;
     let attempt = asked.attempt.unwrap_or(job.attempt);

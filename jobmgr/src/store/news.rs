@@ -1,4 +1,4 @@
-//! Who waits for the end of which job, within this process.
+//! Who waits for what becomes of which job, within this process.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,24 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::feed::Following;
 use crate::domain::job::JobId;
 
-/// The jobs whose end is waited for.
+/// The jobs for whose news somebody waits.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(super) struct Desk {
     waiting: Mutex<HashMap<JobId, Weak<Notify>>>,
 }
 
-/// Somebody waits for a job's end.
-pub struct End {
+/// Somebody waits for news of a job.
+pub struct News {
     id: JobId,
     told: Arc<Notify>,
-    ends: Arc<Ends>,
+    desk: Arc<Desk>,
+    /// Where other processes tell what they do, somebody has to listen.
+    _following: Option<Following>,
 }
 
-impl Ends {
-    /// Waits for a job's end from now on.
-    pub(super) fn of(self: &Arc<Self>, id: JobId) -> End {
+impl Desk {
+    /// Waits for news of a job from now on.
+    pub(super) fn of(self: &Arc<Self>, id: JobId, following: Option<Following>) -> News {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let told = match waiting.entry(id) {
             Entry::Occupied(mut there) => there.get().upgrade().unwrap_or_else(|| {
@@ -37,7 +40,13 @@ impl Ends {
                 told
             }
         };
-        End { id, told, ends: Arc::clone(self) }
+        News { id, told, desk: Arc::clone(self), _following: following }
+    }
+
+    /// Wakes everybody: something was missed.
+    pub(super) fn tell_all(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.values().filter_map(Weak::upgrade).for_each(|told| told.notify_waiters());
     }
 
     /// Wakes who waits for this job.
@@ -49,16 +58,22 @@ impl Ends {
     }
 }
 
-impl End {
-    /// Resolves when the job may have ended. Created before a look at the job, it misses no end after that look.
+impl News {
+    /// What is signalled; for who has to hold it apart from this.
+    pub fn signal(&self) -> &Arc<Notify> {
+        &self.told
+    }
+
+    /// Resolves when the job may have come to another status. Created before a look at the job, it misses no change
+    /// after that look.
     pub fn told(&self) -> tokio::sync::futures::Notified<'_> {
         self.told.notified()
     }
 }
 
-impl Drop for End {
+impl Drop for News {
     fn drop(&mut self) {
-        let mut waiting = self.ends.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.desk.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // The count can't rise meanwhile: that takes the lock.
         if Arc::strong_count(&self.told) == 1 {
             waiting.remove(&self.id);
@@ -72,15 +87,15 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_told_and_nobody_stays() {
-        let ends = Arc::new(Ends::default());
-        let (one, two, other) = (ends.of(7), ends.of(7), ends.of(8));
+        let desk = Arc::new(Desk::default());
+        let (one, two, other) = (desk.of(7, None), desk.of(7, None), desk.of(8, None));
         let told = async { tokio::join!(one.told(), two.told()) };
-        let tell = async { ends.tell(7) };
+        let tell = async { desk.tell(7) };
         tokio::join!(biased; told, tell);
         drop(one);
-        tokio::join!(biased; two.told(), async { ends.tell(7) });
+        tokio::join!(biased; two.told(), async { desk.tell(7) });
         drop((two, other));
-        assert!(ends.waiting.lock().unwrap().is_empty());
-        ends.tell(7);
+        assert!(desk.waiting.lock().unwrap().is_empty());
+        desk.tell(7);
     }
 }
