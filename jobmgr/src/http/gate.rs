@@ -112,6 +112,13 @@ impl Gate {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether the token that a caller has shown still holds, for answers that go on for long. While nobody can tell, it
+    /// does.
+    pub async fn holds(&self, caller: &Caller) -> bool {
+        let (Some(token), Ok(known)) = (&caller.token, self.known().await) else { return true };
+        known.tokens.get(&token.digest).is_some_and(|held| held.token.holds(known.now_ms()))
+    }
+
     /// How many jobs of this caller's user may be queued.
     pub fn max_queued(&self, caller: &Caller) -> u64 {
         caller.token.as_ref().and_then(|token| token.max_queued).unwrap_or(self.limits.max_queued)

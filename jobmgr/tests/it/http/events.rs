@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use super::auth::{self, Key, guarded, key};
 use super::client::{DEADLINE, Reply, Server};
 use crate::support::sse::{Said, Stream};
 
@@ -23,8 +24,12 @@ struct Listener {
 
 impl Listener {
     async fn to(server: &Server, path: &str, last: Option<&str>) -> Listener {
+        Self::with(server, Stream::request(path, last)).await
+    }
+
+    async fn with(server: &Server, request: String) -> Listener {
         let mut connection = server.connect().await;
-        connection.write_all(Stream::request(path, last).as_bytes()).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
         let mut listener = Listener { connection, stream: Stream::default() };
         while listener.stream.status().is_none() {
             assert!(listener.more().await, "an answer");
@@ -455,4 +460,29 @@ async fn row_97_a_web_socket_from_elsewhere() {
     }
     let (_, head) = shake_hands(&server, "/v1/events/ws", "Origin: http://127.0.0.1\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+/// Who sees its own jobs alone is told of those alone; and of none when its token holds no longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_100_each_is_told_of_its_own_jobs() {
+    let server = guarded().await;
+    let (ann, bob, reader) =
+        (key(&server, "ann", "submit").await, key(&server, "bob", "submit").await, key(&server, "all", "read").await);
+    let listen =
+        async |key: &Key| Listener::with(&server, Stream::request_with("/v1/events", None, &key.header())).await;
+    let (mut anns, mut bobs, mut all) = (listen(&ann).await, listen(&bob).await, listen(&reader).await);
+    let (hers, his) = (auth::submitted(&server, &ann, "x").await, auth::submitted(&server, &bob, "y").await);
+    let of = |said: &[Said]| said.iter().map(|said| said.data["jobID"].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(of(&all.some(2).await), [hers, his]);
+    assert_eq!((of(&anns.some(1).await), of(&bobs.some(1).await)), (vec![hers], vec![his]));
+    let revoked = server.api.store.revoke_token(bob.token.id).await;
+    assert!(revoked.is_ok());
+    server.api.gate.forget();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    for id in [hers, his] {
+        server.api.store.cancel(id).await.unwrap();
+    }
+    assert_eq!(of(&all.some(4).await), [hers, hers, his, his]);
+    assert_eq!(of(&anns.some(2).await), [hers, hers], "the token of another one");
+    assert_eq!(bobs.rest().await, []);
 }

@@ -25,7 +25,12 @@ pub struct Stream {
 impl Stream {
     /// The request for a stream that goes on after `last`.
     pub fn request(path: &str, last: Option<&str>) -> String {
-        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        Self::request_with(path, last, "")
+    }
+
+    /// The same with more headers.
+    pub fn request_with(path: &str, last: Option<&str>, more: &str) -> String {
+        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n{more}")).unwrap_or_else(|| more.to_owned());
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{last}\r\n")
     }
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::super::job::ArtifactInfo;
-use crate::domain::time::rfc3339;
 use crate::domain::job::{Artifact, Job, JobId, Progress};
+use crate::domain::time::rfc3339;
 use crate::store::{Event, UnderWay};
 
 /// One message.

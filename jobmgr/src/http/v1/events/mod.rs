@@ -19,6 +19,8 @@ use crate::domain::job::Status;
 pub mod message;
 /// Where in the events of all jobs a client is.
 mod place;
+/// That a client may still read.
+pub mod right;
 /// Answers that go on.
 pub mod sse;
 /// The events that a client is told.
@@ -27,6 +29,7 @@ mod subscriber;
 mod ws;
 
 pub use place::Place as EventPlace;
+use right::Right;
 use sse::Sse;
 use subscriber::{Filter, Subscriber};
 use ws::Upgraded;
@@ -76,8 +79,9 @@ impl Events {
         last: Header<EventPlace>,
         caller: Caller,
     ) -> Result<Answer, Failed<OfEvents>> {
+        let right = Right::of(&self.api.gate, caller.clone());
         let subscriber = self.subscriber(name, status, |errors| last.or_note(errors), caller).await?;
-        Ok(Answer::Events(sse::send(subscriber)))
+        Ok(Answer::Events(sse::send(subscriber, right)))
     }
 
     /// Follow all jobs over a WebSocket
@@ -107,9 +111,10 @@ impl Events {
             all.append(&mut errors);
             after
         };
+        let right = Right::of(&self.api.gate, caller.clone());
         let subscriber = self.subscriber(name, status, noted, caller).await?;
         match upgrade {
-            Some(socket) => Ok(ws::begin(socket, subscriber, place)),
+            Some(socket) => Ok(ws::begin(socket, subscriber, right, place)),
             None => Err(Problem::invalid(Vec::new()).into()),
         }
     }

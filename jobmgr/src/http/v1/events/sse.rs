@@ -11,6 +11,7 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 
 use super::message::Message;
+use super::right::Right;
 
 /// How often something is sent at least, so that nobody between us and the client takes the connection for dead.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -26,19 +27,23 @@ pub trait Source: Send + 'static {
 /// An answer of Server-Sent Events.
 pub struct Sse(Response);
 
-/// Answers with what a source gives. Nothing is read from it before the client has taken what came before.
-pub fn send(source: impl Source) -> Sse {
-    let pieces = stream::unfold((source, true), |(mut source, first)| async move {
+/// Answers with what a source gives, as long as the client may have it. Nothing is read from it before the client has
+/// taken what came before.
+pub fn send(source: impl Source, right: Right) -> Sse {
+    let pieces = stream::unfold((source, right, true), |(mut source, mut right, first)| async move {
         if first {
-            return Some((Ok::<_, io::Error>(Bytes::from_static(COME_AGAIN.as_bytes())), (source, false)));
+            return Some((Ok::<_, io::Error>(Bytes::from_static(COME_AGAIN.as_bytes())), (source, right, false)));
         }
         let messages = source.next().await?;
+        if !right.lasts().await {
+            return None;
+        }
         let mut text = String::new();
         messages.iter().for_each(|message| message.to_sse(&mut text));
         if text.is_empty() {
             text.push_str(":\n\n");
         }
-        Some((Ok(text.into()), (source, false)))
+        Some((Ok(text.into()), (source, right, false)))
     });
     answer(Body::from_bytes_stream(pieces))
 }

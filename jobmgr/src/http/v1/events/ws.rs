@@ -7,6 +7,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
 
 use super::super::super::server::Place;
+use super::right::Right;
 use super::sse::{HEARTBEAT, Source};
 use super::subscriber::Subscriber;
 
@@ -18,24 +19,27 @@ pub struct Upgraded(Response);
 
 /// Answers, and sends from then on what the subscriber is told. The connection keeps its place among those that are
 /// served at once.
-pub fn begin(socket: WebSocket, subscriber: Subscriber, place: Place) -> Upgraded {
+pub fn begin(socket: WebSocket, subscriber: Subscriber, right: Right, place: Place) -> Upgraded {
     let config =
         WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST)).read_buffer_size(MOST);
     let upgraded = socket.config(config).on_upgrade(move |socket| async move {
-        serve(socket, subscriber).await;
+        serve(socket, subscriber, right).await;
         drop(place);
     });
     Upgraded(upgraded.into_response())
 }
 
 /// Sends until either end has enough. A client that answers nothing, not even to pings, is gone.
-async fn serve(socket: WebSocketStream, mut subscriber: Subscriber) {
+async fn serve(socket: WebSocketStream, mut subscriber: Subscriber, mut right: Right) {
     let (mut out, mut from_client) = socket.split();
     let mut silent_since = tokio::time::Instant::now();
     loop {
         tokio::select! {
             messages = subscriber.next() => {
                 let Some(messages) = messages else { break };
+                if !right.lasts().await {
+                    break;
+                }
                 if silent_since.elapsed() > 3 * HEARTBEAT {
                     return;
                 }

@@ -165,6 +165,7 @@ async fn row_100_another_users_job_is_not_there() {
             ("GET", format!("/v1/jobs/{job}")),
             ("GET", format!("/v1/jobs/{job}?wait=1s")),
             ("GET", format!("/v1/jobs/{job}/attempts")),
+            ("GET", format!("/v1/jobs/{job}/events")),
             ("GET", format!("/v1/jobs/{job}/logs")),
             ("GET", format!("/v1/jobs/{job}/logs?follow=true")),
             ("GET", format!("/v1/jobs/{job}/artifacts")),
@@ -188,7 +189,7 @@ async fn row_100_another_users_job_is_not_there() {
     }
     let own = codes(&server, &ann, &routes(hers, artifact)).await;
     let statuses: Vec<u16> = own.iter().map(|(status, _)| *status).collect();
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 307, 409, 201]);
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 200, 307, 409, 201]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::super::Api;
 use super::super::super::caller::Caller;
 use super::super::super::docs::Tag;
+use super::super::events::right::Right;
 use super::super::events::sse::{self, Sse};
 use super::super::failed::{Causes, Failed};
 use super::super::parameter::{Header, Path};
@@ -76,7 +77,8 @@ impl JobEvents {
         if place.is_end() {
             return Ok(Answer::Over(sse::none()));
         }
-        Ok(Answer::Events(sse::send(Watcher::new(&self.api, id, place, self.closing.clone()))))
+        let right = Right::of(&self.api.gate, caller);
+        Ok(Answer::Events(sse::send(Watcher::new(&self.api, id, place, self.closing.clone()), right)))
     }
 }
 
