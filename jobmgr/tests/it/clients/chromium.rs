@@ -14,6 +14,9 @@ use crate::support::server::{PATIENCE, eventually};
 
 /// What stands for an element, as the standard has it.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Keys, as the standard has them: one that is held, and what ends that.
+const CONTROL: char = '\u{E009}';
+const RELEASE: char = '\u{E000}';
 /// No window, no sandbox (which root can't have), and nothing asked of anybody but the page's own server.
 const ARGUMENTS: [&str; 8] = [
     "--headless=new",
@@ -68,9 +71,8 @@ impl Chromium {
 
     /// Types into a field, in place of what is in it.
     pub fn fill(&self, selector: &str, text: &str) {
-        let element = self.find(selector);
-        self.ask("POST", &format!("/element/{element}/clear"), json!({}));
-        self.type_into(selector, text);
+        // A page may put back what is cleared.
+        self.type_into(selector, &format!("{CONTROL}a{RELEASE}{text}"));
     }
 
     /// Types into a field; of one for files, the text is a path.
