@@ -34,6 +34,8 @@ mod submit;
 mod support;
 /// From the end of a job to who waits for it.
 mod told;
+/// What `/v1` answers in a second.
+mod v1;
 /// From the POST at one process to the start at another.
 mod wake;
 /// Jobs per second of several processes.
@@ -41,7 +43,7 @@ mod workers;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 12] = [
+    let parts: [(&str, fn()); 13] = [
         ("drain", drain::drain),
         ("workers", workers::workers),
         ("wake", wake::wake),
@@ -49,6 +51,7 @@ fn main() {
         ("latency", latency::latency),
         ("submit", submit::submit),
         ("get", get::get),
+        ("v1", v1::v1),
         ("told", told::told),
         ("artifact", artifact::artifact),
         ("memory", memory::memory),

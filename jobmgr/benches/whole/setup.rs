@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -74,12 +75,17 @@ pub fn whole_job(client: &mut Client, name: &str, round: u64) -> f64 {
 
 /// Requests per second over so many connections.
 pub fn rate(server: &Server, connections: usize, each: usize, ask: impl Fn(&mut Client) + Sync) -> f64 {
+    rate_at(server.address, connections, each, ask)
+}
+
+/// The same of any server.
+pub fn rate_at(address: SocketAddr, connections: usize, each: usize, ask: impl Fn(&mut Client) + Sync) -> f64 {
     let barrier = Barrier::new(connections + 1);
     let mut start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| {
-                let mut client = server.client();
+                let mut client = Client::connect(address);
                 barrier.wait();
                 (0..each).for_each(|_| ask(&mut client));
             });

@@ -59,7 +59,8 @@ fn without_tokens(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(PREFIX) {
         let (before, found) = rest.split_at(at + PREFIX.len());
-        let length = found.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        // One may follow another at once.
+        let length = found.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         left.push_str(before);
         left.push_str(if length >= TOKEN { "***" } else { &found[..length] });
         rest = &found[length..];

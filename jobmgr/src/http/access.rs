@@ -25,6 +25,8 @@ const TARGET: &str = "access";
 const PATH: usize = 200;
 /// And of a method.
 const METHOD: usize = 16;
+/// And of a token's name.
+const NAME: usize = 100;
 
 /// How requests are told of.
 pub struct Access {
@@ -49,6 +51,8 @@ struct Line {
     remote: String,
     route: Option<Arc<str>>,
     user: Option<i64>,
+    /// The name of the token that was shown.
+    token: Option<String>,
     status: u16,
 }
 
@@ -74,6 +78,7 @@ impl Access {
             remote: request.remote_addr().as_socket_addr().map(ToString::to_string).unwrap_or_default(),
             route: None,
             user: None,
+            token: None,
             status: 0,
         });
         Seen { method, begun, line }
@@ -86,8 +91,11 @@ impl Seen {
         let route = response.extensions().get::<Routed>().map(|routed| Arc::clone(&routed.0));
         let status = response.status().as_u16();
         metrics::request(route.as_deref().unwrap_or_default(), self.method.as_str(), status, self.begun.elapsed());
-        let user = response.extensions().get::<Caller>().map(|caller| caller.user_id);
-        let line = self.line.map(|line| Line { route, user, status, ..line });
+        let line = self.line.map(|line| {
+            let caller = response.extensions().get::<Caller>();
+            let token = caller.and_then(|caller| caller.token.as_ref()).map(|token| harmless(&token.name, NAME));
+            Line { route, user: caller.map(|caller| caller.user_id), token, status, ..line }
+        });
         let response: hyper::Response<_> = response.into();
         response.map(|body| Told { body, sent: 0, line })
     }
@@ -134,11 +142,11 @@ impl Line {
         let method = harmless(self.method.as_str(), METHOD);
         let route = self.route.as_deref().unwrap_or_default();
         let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let Line { path, id, remote, user, status, .. } = self;
+        let Line { path, id, remote, user, token, status, .. } = self;
         if self.shown {
-            tracing::info!(target: TARGET, method, route, path, status, bytes, micros, id, remote, user, "request");
+            tracing::info!(target: TARGET, method, route, path, status, bytes, micros, id, remote, user, token, "request");
         } else {
-            tracing::debug!(target: TARGET, method, route, path, status, bytes, micros, id, remote, user, "request");
+            tracing::debug!(target: TARGET, method, route, path, status, bytes, micros, id, remote, user, token, "request");
         }
     }
 }

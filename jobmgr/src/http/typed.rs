@@ -190,7 +190,7 @@ mod tests {
         let schema = &people["paths"]["/v1/run/files/upload"]["post"]["requestBody"]["content"][FORM]["schema"];
         let file = json!({ "type": "string", "format": "binary", "description": "it" });
         assert_eq!((&schema["properties"]["data"], &schema["required"]), (&file, &json!(["data"])));
-        assert_eq!(schema["properties"]["n"], json!({ "type": "integer" }));
+        assert_eq!(schema["properties"]["n"], json!({ "type": "integer", "format": "int64" }));
         assert!(people["paths"]["/v1/run/plain/upload"].is_null());
     }
 

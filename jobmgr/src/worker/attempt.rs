@@ -231,7 +231,7 @@ pub(super) fn again(claim: &Claim, why: String) -> Ending {
 /// How long a job waits after such an attempt: between half and the whole of its time, so that many that were given
 /// back at once don't come back at once.
 fn pause(attempt: i64) -> Duration {
-    let before = u32::try_from(attempt - 1).unwrap_or(0).min(DOUBLINGS);
+    let before = u32::try_from(attempt - 1).unwrap_or(u32::MAX).min(DOUBLINGS);
     (AGAIN * 2_u32.pow(before)).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 

@@ -31,11 +31,22 @@ fn each_request_has_a_line() {
         ("path", json!("/v1/jobs/1/logs")),
         ("status", json!(200)),
         ("bytes", json!(5)),
+        ("user", json!(1)),
     ] {
         assert_eq!(line[field], expected, "{line}");
     }
     assert!(line["micros"].as_u64().is_some_and(|micros| micros > 0), "{line}");
     assert!(line["remote"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    assert_eq!(line["token"], Value::Null, "{line}");
+    let made = home.jobmgr(&["token", "create", "ci", "--scopes", "read"]).output().unwrap();
+    let made = String::from_utf8(made.stdout).unwrap();
+    let secret = made.split_whitespace().find(|word| word.starts_with("jm_")).unwrap_or_else(|| panic!("{made}"));
+    let with = format!("Authorization: Bearer {secret}\r\n");
+    eventually("it is told whose token it was", || {
+        server.client().try_send("GET", "/v1/me", &with, b"").unwrap();
+        lines(&home).iter().any(|line| line["path"] == "/v1/me" && line["token"] == "ci")
+    });
+    assert!(!home.log().contains(secret));
 }
 
 #[test]
