@@ -79,6 +79,19 @@ pub fn without_forms(document: &mut Value) {
     }
 }
 
+/// Takes the bodies from the failures of operations that become something else than HTTP: a generator for Rust makes of
+/// them what can't be compiled. They are problems there too.
+pub fn without_bodies_of_upgrades(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
+    for operation in operations.filter(|operation| operation["responses"]["101"].is_object()) {
+        let answers = operation["responses"].as_object_mut();
+        for answer in answers.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+            answer.remove("content");
+        }
+    }
+}
+
 /// Adds to `document` a form for each of these jobspecs that has files.
 pub fn add_forms(document: &mut Value, jobspecs: &BTreeMap<String, About>) {
     let any = document["paths"][ANY_FORM]["post"].clone();

@@ -119,10 +119,12 @@ async fn events(client: &Client) {
     let mut all = follow(client, id, None, |kind| kind == "log").await;
     let last = all.last().unwrap().0.clone();
     all.extend(follow(client, id, Some(&last), |_| false).await);
-    let data = |wanted: &str| all.iter().filter(move |(_, kind, _)| kind == wanted).map(|(_, _, data)| data);
-    let statuses: Vec<&str> = data("status").filter_map(|data| data["status"].as_str()).collect();
-    assert_eq!(statuses, ["queued", "started", "completed"]);
-    assert_eq!(data("log").filter_map(|data| data["text"].as_str()).collect::<String>(), "1\nliftoff\n");
+    let texts = |wanted: &str, field: &str| -> Vec<String> {
+        let data = all.iter().filter(|(_, kind, _)| kind == wanted).map(|(_, _, data)| &data[field]);
+        data.map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(texts("status", "status"), ["queued", "started", "completed"]);
+    assert_eq!(texts("log", "text").concat(), "1\nliftoff\n");
     let (last, kind, _) = all.last().unwrap();
     assert_eq!(kind, "end");
     let over = client.follow_job().id(id).last_event_id(last).send().await.unwrap();
