@@ -24,6 +24,14 @@ const SHARE: u32 = 20;
 /// How long the database may take: scrapes are given up after 10 s mostly.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where they are.
+pub const PATH: &str = "/metrics";
+
+/// That the database is away, and no more.
+pub fn away() -> Response {
+    Exposition(metrics::away()).into_response()
+}
+
 /// `GET /metrics`
 pub struct Metrics {
     api: Arc<Api>,

@@ -20,7 +20,7 @@ use super::v1::{
     Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Events, Executors, Inputs, JobEvents, Jobs, Jobspecs,
     Logs, Me, Run, Stats, Tokens, Upload, Webhook, Webhooks, Workers, Zip,
 };
-use super::{Api, Audit, Caller, Gate, content, docs, front, upload};
+use super::{Api, Audit, Caller, Gate, content, docs, front, metrics, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
@@ -157,6 +157,9 @@ impl Resource {
         };
         let caller = match self.guard.gate.pass(&request, need).await {
             Ok(caller) => caller,
+            // Who watches a server learns that its database is away by this, and nothing else as long as nobody knows
+            // who may.
+            Err((Refusal::Unavailable, _)) if path == metrics::PATH => return Ok(metrics::away()),
             Err((refusal, caller)) => {
                 self.note(&request, (path, need), refusal, caller);
                 return Ok(refusal.answer(path));

@@ -55,6 +55,11 @@ pub fn text(backlog: Option<&Backlog>) -> String {
     TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
 
+/// That the database is away, and no more: for those of whom nobody knows what they may see.
+pub fn away() -> String {
+    TextEncoder::new().encode_to_string(&backlog::families(None)).unwrap_or_default()
+}
+
 /// Keeps a new metric in the registry of this process.
 fn made<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
     made_in(&REGISTRY, metric)

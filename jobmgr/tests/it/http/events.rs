@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::auth::{self, Key, guarded, key};
+use super::auth::{Key, guarded, key};
 use super::client::{DEADLINE, Reply, Server};
 use crate::support::sse::{Said, Stream};
 
@@ -471,12 +471,15 @@ async fn row_100_each_is_told_of_its_own_jobs() {
     let listen =
         async |key: &Key| Listener::with(&server, Stream::request_with("/v1/events", None, &key.header())).await;
     let (mut anns, mut bobs, mut all) = (listen(&ann).await, listen(&bob).await, listen(&reader).await);
-    let (hers, his) = (auth::submitted(&server, &ann, "x").await, auth::submitted(&server, &bob, "y").await);
+    let submit = async |key: &Key| {
+        let job = NewJob { name: "x".into(), user_id: key.token.user_id, ..NewJob::default() };
+        server.api.store.submit(job).await.unwrap()
+    };
+    let (hers, his) = (submit(&ann).await, submit(&bob).await);
     let of = |said: &[Said]| said.iter().map(|said| said.data["jobID"].as_i64().unwrap()).collect::<Vec<_>>();
     assert_eq!(of(&all.some(2).await), [hers, his]);
     assert_eq!((of(&anns.some(1).await), of(&bobs.some(1).await)), (vec![hers], vec![his]));
-    let revoked = server.api.store.revoke_token(bob.token.id).await;
-    assert!(revoked.is_ok());
+    assert!(server.api.store.revoke_token(bob.token.id).await.unwrap());
     server.api.gate.forget();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     for id in [hers, his] {

@@ -39,7 +39,14 @@ async fn it_is_ready_when_a_worker_database_and_store_are_there() {
 
 #[tokio::test]
 async fn numbers_are_told_while_the_database_is_away() {
+    // Who may see more is not known there.
     let server = Server::start().await;
+    server.api.store.close().await;
+    let reply = server.get("/metrics").await;
+    assert_eq!((reply.status, reply.text().lines().last()), (200, Some("jobmgr_database_up 0")));
+    assert_eq!(reply.text().lines().count(), 3, "{}", reply.text());
+    let server = Server::start().await;
+    assert_eq!(server.get("/v1/me").await.status, 200);
     server.api.store.close().await;
     let reply = server.get("/metrics").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
