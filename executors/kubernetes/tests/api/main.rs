@@ -18,6 +18,7 @@ mod trouble;
 mod watches;
 
 use std::thread;
+use std::time::Duration;
 
 use jobmgr_executor_kubernetes::{Config, Kubernetes, Options};
 use jobmgr_plugin_api::test::Host;
