@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::refusal::is_classic;
 use super::scopes::{self, Need};
 
 /// The name of the scheme in the document.
@@ -36,9 +37,9 @@ fn describe(operation: &mut Value, path: &str, need: Need) {
     let description = operation["description"].as_str().unwrap_or_default();
     operation["description"] = json!(format!("{description}\n\nNeeds {}.", need.in_words()));
     let Some(responses) = operation["responses"].as_object_mut() else { return };
-    let (kind, schema) = match path.starts_with("/v1/") {
-        true => ("application/problem+json", "Problem"),
-        false => ("application/json", "ClassicError"),
+    let (kind, schema) = match is_classic(path) {
+        true => ("application/json", "ClassicError"),
+        false => ("application/problem+json", "Problem"),
     };
     let content = json!({ kind: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } });
     let wait = header("Retry-After", "Seconds to wait.", json!({ "type": "integer", "format": "int32" }));

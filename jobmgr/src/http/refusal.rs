@@ -20,6 +20,11 @@ pub enum Refusal {
     Unavailable,
 }
 
+/// Whether the original has this path, whose errors are its own; elsewhere they are problems.
+pub fn is_classic(path: &str) -> bool {
+    path.starts_with("/jobs/") || path.starts_with("/artifacts/")
+}
+
 const NO_TOKEN: &str = "this needs a token that holds, in a header: Authorization: Bearer jm_...; jobmgr token create \
                         makes one";
 
@@ -55,10 +60,9 @@ impl Refusal {
 
     /// The answer below this path.
     pub fn answer(self, path: &str) -> Response {
-        let is_classic = path.starts_with("/jobs/") || path.starts_with("/artifacts/");
         let problem = self.problem();
         let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::FORBIDDEN);
-        let mut response = match is_classic {
+        let mut response = match is_classic(path) {
             true => Compact(ErrorAnswer::new(self.classic())).into_response(),
             false => ProblemJson(problem).into_response(),
         };
