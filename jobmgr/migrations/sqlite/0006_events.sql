@@ -15,10 +15,12 @@ create trigger jobs_are_queued after insert on jobs when new.status = 'queued' b
     values (new.id, new.status, new.attempt, new.created_at);
 end;
 
+-- The time as any SQLite can tell it: tools of administrators are older than the one that is built in.
 create trigger jobs_move after update of status on jobs
 when new.status <> old.status and new.attempt >= old.attempt begin
     insert into events (job_id, status, attempt, reason, created_at)
-    values (new.id, new.status, new.attempt, new.reason, cast(unixepoch('subsec') * 1000 as integer));
+    values (new.id, new.status, new.attempt, new.reason, 
+            cast(round((julianday('now') - 2440587.5) * 86400000) as integer));
 end;
 
 -- A claim that is taken back within its transaction was none.

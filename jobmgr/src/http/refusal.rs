@@ -20,6 +20,11 @@ pub enum Refusal {
     Unavailable,
 }
 
+/// Whether the original has this path, whose errors are its own; elsewhere they are problems.
+pub fn is_classic(path: &str) -> bool {
+    path.starts_with("/jobs/") || path.starts_with("/artifacts/")
+}
+
 const NO_TOKEN: &str = "this needs a token that holds, in a header: Authorization: Bearer jm_...; jobmgr token create \
                         makes one";
 

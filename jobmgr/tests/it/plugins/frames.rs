@@ -12,6 +12,15 @@ fn head(kind: u8, call: u32, length: u32) -> String {
     format!("-DHEADER={}", bytes.join(","))
 }
 
+/// What `hostile.c` writes, for the first call and for the second: the job's is the one or the other, since the executor
+/// may have been asked about its options before.
+fn forged(kind: u8, bytes: &[u8]) -> Vec<String> {
+    let length = u32::try_from(bytes.len()).unwrap();
+    let first: String = bytes.iter().map(|byte| format!(",{byte}")).collect();
+    let second = head(kind, 2, length).replace("-DHEADER=", "");
+    vec![format!("{}{first},{second}", head(kind, 1, length)), payload(bytes)]
+}
+
 fn payload(bytes: &[u8]) -> String {
     bytes.iter().fold("-DPAYLOAD=".to_owned(), |flag, byte| format!("{flag}{byte},"))
 }
@@ -37,24 +46,19 @@ fn frames_that_a_library_forges_hurt_its_job_alone() {
         // Types: none, and those of the worker.
         ("type_0", vec![head(0, 1, 0)], "failed", "the executor broke the protocol: frame of type 0"),
         ("type_99", vec![head(99, 1, 0)], "failed", "the executor broke the protocol: frame of type 99"),
-        ("load", vec![head(1, 1, 0)], "failed", "the line to the runner is broken: a frame that only a worker sends"),
+        ("load", forged(1, b""), "failed", "the line to the runner is broken: a frame that only a worker sends"),
         // Contents.
-        ("no_stream", vec![head(LOG, 1, 0)], "failed", "the line to the runner is broken: a frame that *"),
-        ("no_event", vec![head(EVENT, 1, 1), payload(b"x")], "failed", "the line to the runner is broken: an event"),
-        ("no_json", vec![head(REQUEST, 1, 1), payload(b"x")], "failed", "the line to the runner is broken: a request"),
-        (
-            "no_outcome",
-            vec![head(DONE, 1, 2), payload(b"\0x")],
-            "failed",
-            "the line to the runner is broken: an outcome",
-        ),
-        ("own_end", vec![head(DONE, 1, 3), payload(b"\x02no"), "-DHANGS".into()], "failed", "no"),
-        ("ready", vec![head(READY, 1, 1), payload(b"x")], "failed", "the line to the runner is broken: a frame that *"),
+        ("no_stream", forged(LOG, b""), "failed", "the line to the runner is broken: a frame that *"),
+        ("no_event", forged(EVENT, b"x"), "failed", "the line to the runner is broken: an event"),
+        ("no_json", forged(REQUEST, b"x"), "failed", "the line to the runner is broken: a request"),
+        ("no_outcome", forged(DONE, b"\0x"), "failed", "the line to the runner is broken: an outcome"),
+        ("own_end", [forged(DONE, b"\x02no"), vec!["-DHANGS".into()]].concat(), "failed", "no"),
+        ("ready", forged(READY, b"x"), "failed", "the line to the runner is broken: a frame that *"),
         // Calls that are not there, and streams that have no name.
         ("other", vec![head(DONE, 77, 1), payload(b"x")], "completed", ""),
         ("load_again", vec![head(LOADED, 0, 1), payload(b"x")], "completed", ""),
-        ("stream", vec![head(LOG, 1, 2), payload(b"\x63y")], "completed", ""),
-        ("unasked", vec![head(CHECKPOINT, 1, 1), payload(b"x")], "completed", ""),
+        ("stream", forged(LOG, b"\x63y"), "completed", ""),
+        ("unasked", forged(CHECKPOINT, b"x"), "completed", ""),
         ("flood", vec![head(LOG, 77, 2), payload(b"\x01y"), "-DCOUNT=200000".into()], "completed", ""),
     ];
     let plugged = Plugged::new("");
