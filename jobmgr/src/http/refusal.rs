@@ -28,11 +28,6 @@ pub fn is_classic(path: &str) -> bool {
 const NO_TOKEN: &str = "this needs a token that holds, in a header: Authorization: Bearer jm_...; jobmgr token create \
                         makes one";
 
-/// Whether the original answers below this path, in its own way.
-pub fn is_classic(path: &str) -> bool {
-    path.starts_with("/jobs/") || path.starts_with("/artifacts/")
-}
-
 impl Refusal {
     /// As a problem, for `/v1`.
     pub fn problem(self) -> Problem {
