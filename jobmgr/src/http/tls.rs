@@ -148,7 +148,7 @@ mod tests {
             path
         };
         let files = TlsFiles { certificate: file("cert.pem", certificate), key: file("key.pem", key) };
-        let shown = format!("{}/", folder.path().display());
+        let shown = format!("{}{}", folder.path().display(), std::path::MAIN_SEPARATOR);
         Tls::open(&files).map(drop).map_err(|why| why.replace(&shown, ""))
     }
 

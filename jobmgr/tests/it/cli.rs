@@ -156,7 +156,7 @@ fn check_finds_what_is_wrong_and_says_where() {
     let line = |start: &str| report.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{report}"));
     assert!(line("WRONG  jobspec bad").contains("bad.toml: line 5, column 8"), "{report}");
     assert!(line("WRONG  database").contains("jobmgr.db"), "{report}");
-    assert!(line("WRONG  TLS: k: ").contains("No such file"), "{report}");
+    assert!(line("WRONG  TLS: k: ").contains("(os error 2)"), "{report}");
     assert!(line("WRONG  store").contains("config.toml"), "{report}");
     line("ok     jobspec good");
 

@@ -102,13 +102,13 @@ async fn row_103_wrong_tokens_are_cheap_and_lock_nobody_out() {
     let server =
         Server::limited(config::Server { auth: Some(config::Auth::Token), ..Default::default() }, limits).await;
     let good = key(&server, "good", "read").await;
-    let wrong = (0..5000).map(|_| jobmgr::auth::Secret::random().unwrap().reveal().to_owned());
+    let wrong = (0..1000).map(|_| jobmgr::auth::Secret::random().unwrap().reveal().to_owned());
     let wrong: Vec<String> = wrong.collect();
     let start = Instant::now();
     let (floods, goods) = tokio::join!(
         async {
-            let [one, two] = [&wrong[..2500], &wrong[2500..]];
-            tokio::join!(flood(&server, 2500, |n| one[n].clone()), flood(&server, 2500, |n| two[n].clone()))
+            let [one, two] = [&wrong[..500], &wrong[500..]];
+            tokio::join!(flood(&server, 500, |n| one[n].clone()), flood(&server, 500, |n| two[n].clone()))
         },
         async {
             let mut served = 0;
@@ -120,7 +120,7 @@ async fn row_103_wrong_tokens_are_cheap_and_lock_nobody_out() {
     );
     assert_eq!(goods, 50, "a good token from the same address is served meanwhile");
     let [refused, limited] = [floods.0[0] + floods.1[0], floods.0[1] + floods.1[1]];
-    assert_eq!(refused + limited, 5000);
+    assert_eq!(refused + limited, 1000);
     assert!((100..400).contains(&refused), "{refused} were looked at");
     assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
     // One that nobody has seen before is served too.
