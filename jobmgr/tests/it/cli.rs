@@ -129,8 +129,10 @@ impl Drop for Guarded {
 
 #[test]
 fn check_finds_what_is_wrong_and_says_where() {
+    // Each platform has another program.
+    let command = if cfg!(windows) { "Command = \"cmd\"" } else { "Command = \"true\"" };
     let home = Home::new("");
-    home.spec("good", "Command = \"true\"\nDescription = \"does nothing\"");
+    home.spec("good", &format!("{command}\nDescription = \"does nothing\""));
     let output = jobmgr(&home, &["check"], &[]);
     let report = text(&output.stdout);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{report}");
@@ -142,7 +144,7 @@ fn check_finds_what_is_wrong_and_says_where() {
 
     // Another folder: what SQLite keeps beside a file could make it good again.
     let home = Home::new("");
-    home.spec("good", "Command = \"true\"");
+    home.spec("good", command);
     home.spec("bad", "Command = \"true\"\n\n[[Parameter]]\nName = \"n\"\nType = \"integer\"");
     std::fs::write(home.path("jobmgr.db"), "garbage ".repeat(1000)).unwrap();
     std::fs::write(
