@@ -20,6 +20,8 @@ use crate::runner::Runner;
 use crate::store::{StoreError, Taken};
 use crate::telemetry;
 
+/// After which pauses the objects of an attempt that lost its lease are looked for again.
+const LATE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(20)];
 /// How long writes of an ended attempt are tried again while the database is away, beside the lease.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -129,13 +131,21 @@ async fn next_of_group(shared: &Shared, name: &str) -> Option<Held> {
     None
 }
 
-/// Removes what this holder has uploaded, unless another one goes on with the attempt: the two share its place.
+/// Removes what this holder has uploaded, unless another one goes on with the attempt: the two share its place. What was
+/// on its way just then arrives all the same, so it is done again a little later; nobody else has this place.
 async fn forget_own(shared: &Shared, claim: &Claim, hold: &Hold) {
     if hold.elsewhere.load(Ordering::Relaxed) {
         return;
     }
     let prefix = attempt::key_prefix(shared, claim, claim.attempt);
-    drop(shared.parts.blobs.delete_prefix(&prefix).await);
+    let blobs = shared.parts.blobs.clone();
+    drop(blobs.delete_prefix(&prefix).await);
+    tokio::spawn(async move {
+        for pause in LATE {
+            tokio::time::sleep(pause).await;
+            drop(blobs.delete_prefix(&prefix).await);
+        }
+    });
 }
 
 /// The claim at hand, or the next one; `None` when the worker drains.
