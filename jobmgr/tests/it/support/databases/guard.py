@@ -81,8 +81,6 @@ for line in sys.stdin:
     except BrokenPipeError:
         break
 kill()
-if os.path.ismount(folder):
-    subprocess.run(["umount", "--lazy", folder])
 shutil.rmtree(folder, ignore_errors=True)
 # At its exit, Python would complain about a pipe that nobody reads any more.
 os._exit(0)

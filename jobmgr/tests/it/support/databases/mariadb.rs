@@ -24,7 +24,6 @@ pub fn install(place: &Place, snapshot_isolation: bool) -> Result<Vec<String>, S
     command.extend(fixed.map(str::to_owned));
     let disk: &[&str] = match place.disk {
         Disk::Durable => &["--innodb-buffer-pool-size=512M", "--innodb-log-file-size=512M"],
-        Disk::Small => &["--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M"],
         Disk::Fast => &[
             "--innodb-buffer-pool-size=64M",
             "--innodb-flush-log-at-trx-commit=2",

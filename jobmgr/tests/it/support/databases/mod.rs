@@ -51,8 +51,6 @@ pub enum Disk {
     Fast,
     /// The disk, as in production; with more memory, for benchmarks.
     Durable,
-    /// The kernel, as with `Fast`; the disk is a small one in memory, which can be full. Only for root.
-    Small,
 }
 
 /// A running server, ended when this is dropped.
@@ -150,11 +148,6 @@ impl DatabaseServer {
         if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
     }
 
-    /// The folder with all that it has.
-    pub fn folder(&self) -> &std::path::Path {
-        &self.place.folder
-    }
-
     /// The port of 127.0.0.1 on which it listens.
     pub fn port(&self) -> u16 {
         self.place.port
@@ -207,11 +200,6 @@ impl DatabaseServer {
         let behind = (kind == Kind::PgBouncer).then(|| Self::run(Kind::Postgres, disk, &[])).transpose()?;
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let place = Place { folder: folder.path().to_owned(), port: free_port()?, disk };
-        // The guard takes it away.
-        if disk == Disk::Small {
-            let mut mount = Command::new("mount");
-            programs::run(mount.args(["-t", "tmpfs", "-o", "size=160m", "tmpfs"]).arg(folder.path()))?;
-        }
         let mut command = match kind {
             Kind::MariaDb => mariadb::install(&place, false)?,
             Kind::MariaDbSnapshot => mariadb::install(&place, true)?,

@@ -40,7 +40,7 @@ pub fn install(place: &Place) -> Result<Vec<String>, String> {
     command.extend(fixed.map(str::to_owned));
     let disk: &[&str] = match place.disk {
         Disk::Durable => &["--innodb-buffer-pool-size=512M"],
-        Disk::Fast | Disk::Small => &[
+        Disk::Fast => &[
             "--innodb-buffer-pool-size=64M",
             "--innodb-flush-log-at-trx-commit=2",
             "--innodb-flush-method=nosync",

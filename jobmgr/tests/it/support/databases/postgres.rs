@@ -17,7 +17,7 @@ pub fn install(place: &Place) -> Result<Vec<String>, String> {
     command.extend(["-D".to_owned(), format!("{folder}/data"), "-p".to_owned(), place.port.to_string()]);
     let disk: &[&str] = match place.disk {
         Disk::Durable => &["shared_buffers=512MB", "max_wal_size=4GB"],
-        Disk::Fast | Disk::Small => &["fsync=off", "full_page_writes=off"],
+        Disk::Fast => &["fsync=off", "full_page_writes=off"],
     };
     let sockets = format!("unix_socket_directories={folder}");
     let fixed = ["listen_addresses=127.0.0.1", "max_connections=300", &sockets];
