@@ -4,4 +4,6 @@ mod model;
 pub mod rules;
 mod servers;
 mod sqlite;
+// The servers run on Linux.
+#[cfg(target_os = "linux")]
 mod tls;
