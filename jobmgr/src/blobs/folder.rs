@@ -55,8 +55,22 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     done.map_err(|e| BlobError::Unavailable(e.to_string()))
 }
 
+/// So many folders of a key are those of an installation (`jobs/INSTALLATION`). Others are being made in them all the time,
+/// which fails where one is removed in mid making: they stay, though they are empty.
+const SHARED: usize = 2;
+
+/// Removes the folders above these objects that are empty now.
+pub(super) async fn tidy(root: PathBuf, keys: Vec<String>) -> Result<(), BlobError> {
+    blocking(move || {
+        keys.iter().for_each(|key| remove_empty_above(&file(&root, key), &root));
+        Ok(())
+    })
+    .await
+}
+
 fn remove_empty_above(path: &Path, root: &Path) {
-    for above in path.ancestors().skip(1).take_while(|above| *above != root) {
+    let is_own = |above: &Path| above.strip_prefix(root).is_ok_and(|below| below.components().count() > SHARED);
+    for above in path.ancestors().skip(1).take_while(|above| is_own(above)) {
         if fs::remove_dir(above).is_err() {
             break;
         }

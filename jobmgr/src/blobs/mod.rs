@@ -137,8 +137,17 @@ impl Blobs {
     pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = self.path(key)?;
         match self.0.store.delete(&path).await.map_err(|e| self.error(&path, e)) {
+            Ok(()) => self.tidy(&[key.to_owned()]).await,
             Err(BlobError::Missing(_)) => Ok(()),
             other => other,
+        }
+    }
+
+    /// Where the store is a folder, the folders go that these objects leave empty.
+    async fn tidy(&self, keys: &[String]) -> Result<(), BlobError> {
+        match &self.0.kind {
+            Kind::Folder(root) => folder::tidy(root.clone(), keys.to_vec()).await,
+            _ => Ok(()),
         }
     }
 

@@ -133,8 +133,8 @@ fn folder(path: PathBuf, source: &str) -> Result<Inner, BlobError> {
     make_private(&path).map_err(|e| wrong(&e))?;
     let root = fs::canonicalize(&path).map_err(|e| wrong(&e))?;
     let store = LocalFileSystem::new_with_prefix(&root).map_err(|e| wrong(&e))?;
-    // Synced to disk before a row says that it is there; no folder is left when its last object goes.
-    let store = Arc::new(store.with_fsync(true).with_automatic_cleanup(true));
+    // Synced to disk before a row says that it is there. Folders that are empty are removed by `folder`.
+    let store = Arc::new(store.with_fsync(true));
     // Without the prefix of Windows' verbatim paths, which people don't write.
     let place = format!("folder {}", root.display()).replacen(r"\\?\", "", 1);
     Ok(Inner { store, kind: Kind::Folder(root), prefix: Path::default(), place })

@@ -36,6 +36,7 @@ impl Blobs {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
+        self.tidy(keys).await?;
         failed.map_or(Ok(()), Err)
     }
 
