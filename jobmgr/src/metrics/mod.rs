@@ -1,7 +1,7 @@
 //! What is counted and measured, for Prometheus; the only room that names its crate.
 //!
 //! Each process has its own numbers, from its start on. The others call plain functions of this room where something
-//! happens. What the database knows is not counted here but given to [`text`] by who has read it.
+//! happens. What the database knows is not counted here but given to `text` by who has read it.
 
 /// What the database knows, at the moment of a scrape.
 mod backlog;

@@ -40,7 +40,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub struct Told {
     /// What happened.
     pub event: Event,
-    /// The job's artifacts, unless they are more than [`ARTIFACTS`].
+    /// The job's artifacts, unless they are more than 100.
     pub artifacts: Vec<Artifact>,
     /// For [`Position::step_to`].
     pub read: Read,
