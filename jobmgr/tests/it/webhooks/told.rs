@@ -20,7 +20,9 @@ fn who_registers_is_told_of_ends() {
     let well = submit(&server, &json!({ "name": "well", "labels": { "team": "art" }, "parameters": { "word": "x" } }));
     server.wait_for(well, "completed");
     let badly = submit(&server, &json!({ "name": "badly" }));
-    let got = receiver.wait(2);
+    let mut got = receiver.wait(2);
+    // They may come in any order.
+    got.sort_by_key(|got| got.json()["sequence"].as_u64());
     assert_eq!(
         got.iter().map(|got| (got.job(), got.kind())).collect::<Vec<_>>(),
         [(well, "job.completed".to_owned()), (badly, "job.failed".to_owned())]
