@@ -143,10 +143,14 @@ impl Blobs {
         }
     }
 
-    /// Where the store is a folder, the folders go that these objects leave empty.
+    /// Where the store is a folder, the folders go that these objects leave empty; a key that no object can have leads
+    /// out of it, maybe, and is passed over.
     async fn tidy(&self, keys: &[String]) -> Result<(), BlobError> {
         match &self.0.kind {
-            Kind::Folder(root) => folder::tidy(root.clone(), keys.to_vec()).await,
+            Kind::Folder(root) => {
+                let keys = keys.iter().filter(|key| self.path(key).is_ok());
+                folder::tidy(root.clone(), keys.cloned().collect()).await
+            }
             _ => Ok(()),
         }
     }
