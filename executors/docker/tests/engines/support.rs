@@ -120,7 +120,8 @@ impl Engine {
                 command
             }
         };
-        command.args(&self.more);
+        // podman leaves a file where it runs when a container had too little memory.
+        command.args(&self.more).current_dir(self.dir.path());
         command
     }
 
