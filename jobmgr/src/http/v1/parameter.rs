@@ -81,10 +81,14 @@ impl<'a, T: FromQuery> ApiExtractor<'a> for Optional<T> {
     ) -> Result<Self> {
         let encoded = request.uri().query().unwrap_or_default().as_bytes();
         let Some(value) = query::first(encoded, options.name) else { return Ok(Self(Ok(None))) };
-        let read = std::str::from_utf8(&value).ok().and_then(T::read);
-        let error = || FieldError { field: options.name.into(), message: T::RIGHT.into() };
-        Ok(Self(read.map(Some).ok_or_else(error)))
+        Ok(Self(read(std::str::from_utf8(&value).ok(), options.name)))
     }
+}
+
+/// What the text of a value says; `None`: it is no text.
+fn read<T: FromQuery>(text: Option<&str>, name: &str) -> Result<Option<T>, FieldError> {
+    let error = || FieldError { field: name.into(), message: T::RIGHT.into() };
+    text.and_then(T::read).map(Some).ok_or_else(error)
 }
 
 /// A header that may be left out.
@@ -116,8 +120,6 @@ impl<'a, T: FromQuery> ApiExtractor<'a> for Header<T> {
         options: ExtractParamOptions<()>,
     ) -> Result<Self> {
         let Some(value) = request.headers().get(options.name) else { return Ok(Self(Ok(None))) };
-        let read = value.to_str().ok().and_then(T::read);
-        let error = || FieldError { field: options.name.into(), message: T::RIGHT.into() };
-        Ok(Self(read.map(Some).ok_or_else(error)))
+        Ok(Self(read(value.to_str().ok(), options.name)))
     }
 }
