@@ -20,6 +20,8 @@ const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"2s\"\nPoll = \"100ms\
 const KEYS: &str = "KillGrace = \"200ms\"\nMaxRunning = 50";
 /// How many trials go on at once: they wait most of the time.
 const AT_ONCE: usize = 9;
+/// How many workers are asked to end, until one has a job to give back.
+const TERMINATED: usize = 5;
 /// What abort() ends a process with.
 const ABORTED: Option<i32> = Some(6);
 
@@ -121,8 +123,18 @@ fn die(trial: &Trial, point: Point, api: &Server, ids: &[i64]) -> Option<Process
         return Some(worker);
     }
     if matches!(point, Point::InRelease | Point::AfterRelease) {
-        eventually("a job runs", || ids.iter().any(|id| api.job(*id)["job"]["status"] == "started"));
-        signal(worker.pid(), Signal::TERM);
+        // A worker has nothing to give back when its leases ran out meanwhile, on a machine with much to do.
+        let mut begun = BTreeSet::new();
+        for _ in 0..TERMINATED {
+            eventually("a job runs", || !running(api, ids).is_subset(&begun));
+            begun.extend(running(api, ids));
+            signal(worker.pid(), Signal::TERM);
+            eventually(&format!("the worker ends {point:?}"), || worker.has_ended());
+            if worker.died_of("it has ended").is_some() {
+                break;
+            }
+            worker = dying(point, "tmp");
+        }
     }
     assert_eq!(worker.died_of(&format!("the worker dies {point:?}")), ABORTED, "{point:?}: {}", trial.home.log());
     if is_sweep(point) {
@@ -130,6 +142,14 @@ fn die(trial: &Trial, point: Point, api: &Server, ids: &[i64]) -> Option<Process
         assert_eq!(sweeper.died_of(&format!("the sweeper dies {point:?}")), ABORTED, "{}", trial.home.log());
     }
     None
+}
+
+/// The attempts that run.
+fn running(api: &Server, ids: &[i64]) -> BTreeSet<(i64, i64)> {
+    let mut client = api.client();
+    let jobs: Vec<_> = ids.iter().map(|id| (*id, client.get(&format!("/v1/jobs/{id}")).json())).collect();
+    let running = jobs.into_iter().filter(|(_, job)| job["status"] == "started");
+    running.map(|(id, job)| (id, job["attempt"].as_i64().unwrap())).collect()
 }
 
 /// A job has to run until the worker comes by: it may be given back, or renewed, only while it does.
