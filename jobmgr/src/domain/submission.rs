@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::input::InputId;
-use super::job::{DEFAULT_PRIORITY, JobId, Parameters};
+use super::job::{DEFAULT_PRIORITY, Job, JobId, Parameters, Status};
 use super::trace::TraceParent;
 use super::webhook::OwnWebhook;
 
@@ -51,6 +51,35 @@ pub struct NewJob {
     pub webhook: Option<OwnWebhook>,
     /// The trace that its submission belongs to.
     pub trace_parent: Option<TraceParent>,
+}
+
+impl NewJob {
+    /// The job that it is when it has just been queued; `created_ms`: when, in Unix milliseconds.
+    pub fn queued(self, id: JobId, created_ms: i64) -> Job {
+        Job {
+            id,
+            status: Status::Queued,
+            reason: None,
+            priority: self.priority,
+            name: self.name,
+            parameters: self.parameters,
+            user_id: self.user_id,
+            labels: self.labels,
+            max_retries: self.max_retries,
+            retry_of: self.retry_of,
+            key: None,
+            run_after_ms: self.run_after_ms.unwrap_or_default(),
+            attempt: 0,
+            created_ms,
+            started_ms: None,
+            finished_ms: None,
+            cancel_asked_ms: None,
+            worker: None,
+            executor: None,
+            progress: None,
+            ended: None,
+        }
+    }
 }
 
 impl Default for NewJob {

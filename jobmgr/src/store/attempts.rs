@@ -2,17 +2,17 @@
 
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, Arguments, Row};
+use sqlx::{Any, AnyConnection, Row};
 
-use super::dialect::{ROWS, Text};
+use super::dialect::Text;
 use super::statements::Statements;
-use super::submit::pieces;
+use super::finish::filled;
 use super::writer::{Done, Op};
 use super::{
     Held, Renewal, audit, chunks, deliveries, dispatch, inputs, keep, logs, millis, submit, sweep, tokens, webhooks,
     workers,
 };
-use crate::domain::job::{Artifact, AttemptEnding, Claim, Failure, Finish, JobId};
+use crate::domain::job::{AttemptEnding, Claim, Failure, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -29,7 +29,7 @@ pub(super) async fn apply(
             done.submitted = submit::together(connection, statements, jobs, key.as_ref()).await?;
         }
         Op::Finish { claim, finish, .. } => {
-            done.moved = self::finish(connection, statements, claim, finish, &mut done.ended).await?;
+            super::finish::one(connection, statements, claim, finish, done).await?;
         }
         Op::Release { claim, delay, why } => {
             let query = statements.query(&statements.release).bind(millis(*delay));
@@ -81,12 +81,9 @@ pub(super) async fn apply(
 async fn renew(connection: &mut AnyConnection, statements: &Statements, worker: &str, lease: i64) -> Outcome<Renewal> {
     let rows = statements.query(&statements.renewable).bind(worker.to_owned()).fetch_all(&mut *connection).await?;
     let ids = rows.iter().map(|row| row.try_get(0)).collect::<Outcome<Vec<JobId>>>()?;
-    let mut rest = ids.as_slice();
-    for size in pieces(ids.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
+    for (size, ids) in filled(&ids) {
         let update = statements.query(&statements.renew[size]).bind(lease);
-        now.iter().fold(update, |update, id| update.bind(*id)).execute(&mut *connection).await?;
+        ids.into_iter().fold(update, |update, id| update.bind(id)).execute(&mut *connection).await?;
     }
     let mut held = Vec::new();
     for row in statements.query(&statements.held).bind(worker.to_owned()).fetch_all(connection).await? {
@@ -97,76 +94,9 @@ async fn renew(connection: &mut AnyConnection, statements: &Statements, worker: 
 }
 
 /// Whether the attempt was ended by this very claim before: the answer to that commit was lost.
-async fn was_ended(connection: &mut AnyConnection, statements: &Statements, claim: &Claim) -> Outcome<bool> {
+pub(super) async fn was_ended(connection: &mut AnyConnection, statements: &Statements, claim: &Claim) -> Outcome<bool> {
     let query = statements.query(&statements.own_end).bind(claim.id).bind(claim.epoch);
     Ok(query.fetch_optional(connection).await?.is_some())
-}
-
-async fn finish(
-    connection: &mut AnyConnection,
-    statements: &Statements,
-    claim: &Claim,
-    finish: &Finish,
-    ended: &mut Vec<JobId>,
-) -> Outcome<u64> {
-    let mut values = AnyArguments::default();
-    bind_finish(&mut values, claim, finish)?;
-    let moved = statements.query_with(&statements.finish, values).execute(&mut *connection).await?.rows_affected();
-    if moved == 0 {
-        return Ok(u64::from(was_ended(connection, statements, claim).await?));
-    }
-    ended.push(claim.id);
-    insert_artifacts(connection, statements, claim.id, finish.attempt, &finish.ended.artifacts).await?;
-    if finish.chunks {
-        chunks::drop_all(connection, statements, claim.id, Some(finish.attempt)).await?;
-    }
-    Ok(moved)
-}
-
-/// Binds what a finish needs.
-pub(super) fn bind_finish(values: &mut AnyArguments, claim: &Claim, finish: &Finish) -> Outcome {
-    let ended = &finish.ended;
-    let count = i64::try_from(ended.artifacts.len()).unwrap_or(i64::MAX);
-    values.add(finish.status.as_str()).map_err(sqlx::Error::Encode)?;
-    values.add(finish.reason.map(|reason| reason.as_str())).map_err(sqlx::Error::Encode)?;
-    values.add(ended.error.clone()).map_err(sqlx::Error::Encode)?;
-    values.add(ended.exit_code).map_err(sqlx::Error::Encode)?;
-    values.add(ended.signal).map_err(sqlx::Error::Encode)?;
-    values.add(logs::to_column(&ended.stdout)).map_err(sqlx::Error::Encode)?;
-    values.add(logs::to_column(&ended.stderr)).map_err(sqlx::Error::Encode)?;
-    values.add(ended.output.as_ref().map(ToString::to_string)).map_err(sqlx::Error::Encode)?;
-    values.add(logs::notes_to_column(&logs::Notes::of(ended))).map_err(sqlx::Error::Encode)?;
-    values.add(count).map_err(sqlx::Error::Encode)?;
-    values.add(claim.id).map_err(sqlx::Error::Encode)?;
-    values.add(claim.epoch).map_err(sqlx::Error::Encode)
-}
-
-async fn insert_artifacts(
-    connection: &mut AnyConnection,
-    statements: &Statements,
-    id: JobId,
-    attempt: i64,
-    artifacts: &[Artifact],
-) -> Outcome {
-    let mut rest = artifacts;
-    for size in pieces(artifacts.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
-        let mut query = statements.query(&statements.artifacts[size]);
-        for artifact in now {
-            query = query
-                .bind(id)
-                .bind(attempt)
-                .bind(artifact.name.clone())
-                .bind(artifact.mime.clone())
-                .bind(i64::try_from(artifact.size).unwrap_or(i64::MAX))
-                .bind(artifact.uuid.clone())
-                .bind(artifact.sha256.clone())
-                .bind(artifact.key.clone());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
 }
 
 /// Back to the queue by `update`, which lacks the claim; or to the end, if that was asked for meanwhile.

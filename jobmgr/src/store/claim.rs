@@ -9,11 +9,11 @@ use std::time::Duration;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, Row};
 
-use super::dialect::{ROWS, Text};
+use super::dialect::Text;
+use super::finish::filled;
 use super::statements::{Filter, Statements};
-use super::submit::pieces;
 use super::writer::{Done, Op};
-use crate::domain::job::Claim;
+use crate::domain::job::{Claim, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
@@ -187,18 +187,15 @@ async fn take(
     }
     bind_choice(&mut values, claiming, full, limit)?;
     let mut found = claims(statements.query_with(text, values).fetch_all(&mut *connection).await?, claiming)?;
-    let mut rest = found.as_mut_slice();
-    for size in pieces(rest.len()) {
-        let (now, later) = rest.split_at_mut(ROWS[size]);
-        rest = later;
-        let mut start = statements.query(&statements.start[size]);
-        start = start.bind(claiming.worker.to_string()).bind(super::millis(claiming.lease));
-        for claim in now {
-            claim.epoch += 1;
-            claim.attempt += 1;
-            start = start.bind(claim.id);
-        }
-        start.execute(&mut *connection).await?;
+    for claim in &mut found {
+        claim.epoch += 1;
+        claim.attempt += 1;
+    }
+    let ids: Vec<JobId> = found.iter().map(|claim| claim.id).collect();
+    for (size, ids) in filled(&ids) {
+        let start = statements.query(&statements.start[size]);
+        let start = start.bind(claiming.worker.to_string()).bind(super::millis(claiming.lease));
+        ids.into_iter().fold(start, |start, id| start.bind(id)).execute(&mut *connection).await?;
     }
     Ok(found)
 }

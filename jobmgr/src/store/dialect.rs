@@ -110,6 +110,20 @@ impl Dialect {
         }
     }
 
+    /// Run on every new connection that a writing thread has, after [`session`](Self::session). SQLite would sleep for
+    /// milliseconds when another process writes, which takes a fraction of one: the thread asks again by itself.
+    pub(super) fn session_to_write(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Sqlite => &["pragma busy_timeout = 0"],
+            Dialect::Postgres | Dialect::Mysql => &[],
+        }
+    }
+
+    /// Whether a writing thread asks again and again until no other process writes.
+    pub(super) fn asks_for_its_lock(self) -> bool {
+        self == Dialect::Sqlite
+    }
+
     /// Run on every new connection that only reads, where no pooler is in between: who waits gives up after
     /// [`patience`](Self::patience), and a while later the server does too. MariaDB and MySQL each pass over what is
     /// for the other.

@@ -20,6 +20,9 @@ pub enum StoreError {
 /// 1213, 1205, 1020, by their numbers; SQLite: the BUSY and LOCKED families).
 const AGAIN: [&str; 12] = ["40001", "40P01", "55P03", "1213", "1205", "1020", "5", "6", "261", "517", "262", "518"];
 
+/// Those of them that SQLite says before it does anything: BUSY, BUSY_RECOVERY.
+const BUSY: [&str; 2] = ["5", "261"];
+
 /// Codes after which a connection is of no use: the server ends, or ended it (PostgreSQL: 57P01..3, 57P05, 25P03, class
 /// 08; MySQL: 1053, 1927, 4031).
 const LOST: [&str; 9] = ["57P01", "57P02", "57P03", "57P05", "25P03", "08", "1053", "1927", "4031"];
@@ -47,6 +50,11 @@ impl StoreError {
     /// Whether the whole transaction may be tried again at once.
     pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
         code(error).is_some_and(|code| among(&code, &AGAIN))
+    }
+
+    /// Whether another process writes to the SQLite file, so that nothing was done.
+    pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+        code(error).is_some_and(|code| among(&code, &BUSY))
     }
 
     /// Whether the connection is lost.

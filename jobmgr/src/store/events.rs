@@ -4,12 +4,14 @@
 //! row is locked from its change to the commit, so the ids of its events are in the order of its changes. Whose ids
 //! become visible first between jobs, nobody knows; see `position`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, ROWS, Text};
+use super::finish::filled;
 use super::position::{Read, Step};
 use super::statements::Statements;
 use super::submit::pieces;
@@ -66,8 +68,8 @@ pub struct Events {
 pub(super) struct Texts {
     /// Per row: job, status, attempt.
     move_on: [Text; 4],
-    /// Binds ids of jobs that have ended.
-    end: [Text; 4],
+    /// Binds ids of jobs that have come to what their rows say.
+    come: [Text; 4],
     /// Binds: the last id that was seen, limit.
     after: Text,
     /// Binds holes, from and to, then what `after` binds. All of it is one look, so that no earlier event of a job can
@@ -99,10 +101,10 @@ impl Texts {
                 let rows = vec!["(?, ?, ?, {now})"; rows].join(", ");
                 text(&format!("insert into events (job_id, status, attempt, created_at) values {rows}"))
             }),
-            end: ROWS.map(|rows| {
+            come: ROWS.map(|rows| {
                 text(&format!(
                     "insert into events (job_id, status, attempt, reason, created_at) \
-                     select id, status, attempt, reason, finished_at from jobs where id in ({})",
+                     select id, status, attempt, reason, coalesce(finished_at, {{now}}) from jobs where id in ({})",
                     vec!["?"; rows].join(", ")
                 ))
             }),
@@ -320,14 +322,12 @@ pub(super) async fn record(
     let mut moves = Vec::new();
     for (op, done) in ops.iter().zip(done) {
         match (op, &done.submitted) {
-            (Op::Submit(_), _) => moves.push((done.id, Status::Queued, 0)),
+            (Op::Submit(_), _) => moves.push((done.given.id, Status::Queued, 0)),
             (Op::SubmitAll { .. }, Submitted::New(ids)) => moves.extend(ids.iter().map(|id| (*id, Status::Queued, 0))),
             _ => {}
         }
         moves.extend(done.requeued.iter().map(|(id, attempt)| (*id, Status::Queued, *attempt)));
     }
-    let claims = done.iter().flat_map(|done| &done.claims);
-    moves.extend(claims.map(|claim| (claim.id, Status::Started, claim.attempt)));
     let mut rest = moves.as_slice();
     for size in pieces(moves.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
@@ -338,13 +338,11 @@ pub(super) async fn record(
             .fold(insert, |insert, (id, status, attempt)| insert.bind(*id).bind(status.as_str()).bind(*attempt));
         insert.execute(&mut *connection).await?;
     }
-    let ended: Vec<JobId> = done.iter().flat_map(|done| &done.ended).copied().collect();
-    let mut rest = ended.as_slice();
-    for size in pieces(ended.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
-        let insert = statements.query(&statements.events.end[size]);
-        now.iter().fold(insert, |insert, id| insert.bind(*id)).execute(&mut *connection).await?;
+    let come = done.iter().flat_map(|done| done.ended.iter().copied().chain(done.claims.iter().map(|claim| claim.id)));
+    let come: BTreeSet<JobId> = come.collect();
+    for (size, ids) in filled(&Vec::from_iter(come)) {
+        let insert = statements.query(&statements.events.come[size]);
+        ids.into_iter().fold(insert, |insert, id| insert.bind(id)).execute(&mut *connection).await?;
     }
     Ok(())
 }

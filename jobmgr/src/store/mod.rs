@@ -27,6 +27,8 @@ mod error;
 mod events;
 /// Events as they come, read once for all who follow them.
 mod feed;
+/// The ends of jobs.
+mod finish;
 /// On which kind of file system a database file lies.
 mod filesystem;
 /// Files that clients uploaded, and the jobs that they were given to.
@@ -88,7 +90,7 @@ pub use news::News;
 pub use open::{Inspection, Original};
 pub use position::{BadPosition, Position, Read, Step};
 use statements::Statements;
-pub use submit::Submitted;
+pub use submit::{Given, Submitted};
 use wake::Wake;
 pub use workers::{Offer, Presence, Worker};
 use writer::{Op, Writer};

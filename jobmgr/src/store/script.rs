@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Either};
 use super::dialect::Text;
 use super::statements::Statements;
 use super::writer::{Done, Op};
-use super::{attempts, claim, submit};
+use super::{claim, finish, submit};
 use crate::domain::submission::NewJob;
 
 /// More statements than this don't save anything by going together, and there would be too many different scripts.
@@ -73,9 +73,9 @@ fn bind<'a>(
     submit::bind(&mut values, new, None)?;
     texts.extend(submit::pieces(new.len()).map(|size| &statements.submit[size]));
     for op in ops {
-        if let Op::Finish { claim, finish, .. } = op {
-            texts.push(&statements.finish);
-            attempts::bind_finish(&mut values, claim, finish)?;
+        if let Op::Finish { claim, finish: end, .. } = op {
+            texts.push(statements.finish.one());
+            finish::bind(&mut values, claim, end)?;
         }
     }
     for group in groups {
@@ -124,15 +124,15 @@ async fn execute(
 fn settle(ops: &[Op], came: Vec<Came>) -> Result<Vec<Done>, sqlx::Error> {
     let mut came = came.into_iter();
     let mut next = || came.next().unwrap_or_default();
-    let mut ids = Vec::new();
+    let mut given = Vec::new();
     for _ in submit::pieces(submit::among(ops).len()) {
-        ids.extend(submit::ids(&next().rows)?);
+        given.extend(submit::given(&next().rows)?);
     }
-    let mut ids = ids.into_iter();
+    let mut given = given.into_iter();
     let mut all: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
     for (op, done) in ops.iter().zip(&mut all) {
         match op {
-            Op::Submit(_) => done.id = ids.next().ok_or(sqlx::Error::RowNotFound)?,
+            Op::Submit(_) => done.given = given.next().ok_or(sqlx::Error::RowNotFound)?,
             Op::Finish { .. } => done.moved = next().affected,
             _ => {}
         }

@@ -26,7 +26,7 @@ pub(super) struct Statements {
     pub(super) pooled: bool,
     /// How far apart the ids of one INSERT's rows are, where they are not returned.
     pub(super) id_step: i64,
-    /// Per row what `submit::bind` binds. Gives the ids, ascending in the order of the rows.
+    /// Per row what `submit::bind` binds. Gives the ids, ascending in the order of the rows, and when they were queued.
     pub(super) submit: [Text; 4],
     pub(super) submissions: super::submit::Texts,
     pub(super) list: super::list::Texts,
@@ -39,7 +39,7 @@ pub(super) struct Statements {
     pub(super) running_of: Text,
     pub(super) lock_limit: Text,
     pub(super) add_limit: Text,
-    pub(super) finish: Text,
+    pub(super) finish: super::finish::Texts,
     /// What an attempt came to after all, whose commit was not answered.
     pub(super) own_end: Text,
     pub(super) renewable: Text,
@@ -68,8 +68,6 @@ pub(super) struct Statements {
     pub(super) drop_chunks_before: Text,
     pub(super) drop_chunks: Text,
     pub(super) chunks: Text,
-    /// Per row: job, attempt, name, mime, size, uuid, sha256, key.
-    pub(super) artifacts: [Text; 4],
     pub(super) job: Text,
     pub(super) status: Text,
     pub(super) owner: Text,
@@ -94,7 +92,7 @@ pub(super) struct Statements {
     pub(super) under_way: Text,
 }
 
-const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
+pub(super) const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
 /// What is read of a job that is taken from its holder.
 const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at, recover_by";
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
@@ -122,7 +120,7 @@ impl Statements {
                 "jobs (status, priority, name, parameters, user_id, created_at, run_after, expires_at, attempt, \
                  epoch, crashes, artifact_count, labels, max_retries, retry_of, key_text, trace_parent)",
                 "('queued', ?, ?, ?, ?, {now}, ?, coalesce(cast(? as {bigint}), {now}) + ?, 0, 0, 0, 0, ?, ?, ?, ?, ?)",
-                if dialect.returns_ids() { " returning id" } else { "" },
+                if dialect.returns_ids() { " returning id, created_at" } else { "" },
             ),
             submissions: super::submit::Texts::new(dialect),
             list: super::list::Texts::new(dialect),
@@ -138,13 +136,7 @@ impl Statements {
             running_of: text("select count(*) from jobs where status = 'started' and name = ?"),
             lock_limit: text("select name from limits where name = ?{lock}"),
             add_limit: text(&dialect.insert_new("limits (name) values (?)")),
-            finish: text(&format!(
-                "update jobs set status = case when cancel_at is null then ? else 'canceled' end, \
-                 reason = case when cancel_at is null then ? else 'canceled' end, \
-                 error = case when cancel_at is null then ? else 'canceled' end, \
-                 exit_code = ?, signal_number = ?, stdout = ?, stderr = ?, output = ?, notes = ?, artifact_count = ?, \
-                 finished_at = {{now}}, lease_until = null {HELD}"
-            )),
+            finish: super::finish::Texts::new(dialect),
             own_end: text("select status from jobs where id = ? and epoch = ? and status <> 'started'"),
             renewable: text("select id from jobs where status = 'started' and worker = ? order by id{skip}"),
             renew: by_id("update jobs set lease_until = {now} + ?", " and status = 'started'"),
@@ -220,11 +212,6 @@ impl Statements {
             chunks: text(
                 "select start_at, size, content from chunks where job_id = ? and attempt = ? and stream = ? \
                  and start_at + size > ? order by start_at limit 16",
-            ),
-            artifacts: insert(
-                "artifacts (job_id, attempt, name, mime, size, uuid, sha256, object_key, created_at)",
-                "(?, ?, ?, ?, ?, ?, ?, ?, {now})",
-                "",
             ),
             job: text(
                 "select status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, \

@@ -26,6 +26,15 @@ pub enum Submitted {
     NoInput(Vec<InputId>),
 }
 
+/// What the database gave a new job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Given {
+    /// Its number.
+    pub id: JobId,
+    /// When it was queued, in Unix milliseconds, where the database says so at once.
+    pub created_ms: Option<i64>,
+}
+
 impl Default for Submitted {
     fn default() -> Self {
         Submitted::New(Vec::new())
@@ -73,9 +82,17 @@ impl Store {
     /// When the database fails. Unless the answer to the commit was lost, the job is not queued then.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, StoreError> {
         if job.inputs.is_empty() {
-            return self.shared.writer.write(Op::Submit(job)).await.map(|done| done.id);
+            return self.submit_alone(job).await.map(|given| given.id);
         }
         self.submit_all(vec![job]).await.map(|ids| ids.first().copied().unwrap_or_default())
+    }
+
+    /// Queues a job that is given no files, and tells what became of it.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_alone(&self, job: NewJob) -> Result<Given, StoreError> {
+        self.shared.writer.write(Op::Submit(job)).await.map(|done| done.given)
     }
 
     /// Queues all of these jobs, or none; they are durable when this returns.
@@ -123,8 +140,8 @@ pub(super) async fn all(
 ) -> Outcome {
     let given = insert(connection, statements, &among(ops), None).await?;
     let places = ops.iter().zip(done).filter(|(op, _)| matches!(op, Op::Submit(_)));
-    for ((_, done), id) in places.zip(given) {
-        done.id = id;
+    for ((_, done), given) in places.zip(given) {
+        done.given = given;
     }
     Ok(())
 }
@@ -152,7 +169,8 @@ pub(super) async fn together(
             return Ok(if before == *digest { Submitted::Before(id) } else { Submitted::Otherwise(id) });
         }
     }
-    let ids = insert(connection, statements, &jobs.iter().collect::<Vec<_>>(), key).await?;
+    let given = insert(connection, statements, &jobs.iter().collect::<Vec<_>>(), key).await?;
+    let ids: Vec<JobId> = given.into_iter().map(|given| given.id).collect();
     inputs::give(connection, statements, jobs, &ids).await?;
     if let (Some(key), Some(id)) = (key, ids.first()) {
         let became = statements.query(&texts.became).bind(*id).bind(user).bind(key.text.clone());
@@ -166,9 +184,9 @@ async fn insert(
     statements: &Statements,
     jobs: &[&NewJob],
     key: Option<&Key>,
-) -> Outcome<Vec<JobId>> {
+) -> Outcome<Vec<Given>> {
     let mut rest = jobs;
-    let mut given = Vec::with_capacity(jobs.len());
+    let mut all = Vec::with_capacity(jobs.len());
     for size in pieces(jobs.len()) {
         let (now, later) = rest.split_at(ROWS[size]);
         rest = later;
@@ -176,16 +194,18 @@ async fn insert(
         bind(&mut values, now, key)?;
         let insert = statements.query_with(&statements.submit[size], values);
         if statements.dialect.returns_ids() {
-            given.extend(ids(&insert.fetch_all(&mut *connection).await?)?);
+            all.extend(given(&insert.fetch_all(&mut *connection).await?)?);
         } else {
             let first = insert.execute(&mut *connection).await?.last_insert_id().ok_or(sqlx::Error::RowNotFound)?;
             // The server numbers the rows of one such INSERT one after the other.
-            given.extend((first..).step_by(usize::try_from(statements.id_step).unwrap_or(1)).take(now.len()));
+            let ids = (first..).step_by(usize::try_from(statements.id_step).unwrap_or(1)).take(now.len());
+            all.extend(ids.map(|id| Given { id, created_ms: None }));
         }
     }
-    label(connection, statements, jobs, &given).await?;
-    webhooks::add_own(connection, statements, jobs, &given).await?;
-    Ok(given)
+    let ids: Vec<JobId> = all.iter().map(|given| given.id).collect();
+    label(connection, statements, jobs, &ids).await?;
+    webhooks::add_own(connection, statements, jobs, &ids).await?;
+    Ok(all)
 }
 
 /// Writes their labels, many to a statement.
@@ -236,10 +256,11 @@ pub(super) fn bind(values: &mut AnyArguments, jobs: &[&NewJob], key: Option<&Key
     Ok(())
 }
 
-/// The ids in the order of the rows: a statement numbers its rows one after the other, but may return them in any
-/// order.
-pub(super) fn ids(rows: &[AnyRow]) -> Outcome<Vec<JobId>> {
-    let mut ids = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Outcome<Vec<_>>>()?;
-    ids.sort_unstable();
-    Ok(ids)
+/// What new rows were given, in their order: a statement numbers its rows one after the other, but may return them in
+/// any order.
+pub(super) fn given(rows: &[AnyRow]) -> Outcome<Vec<Given>> {
+    let given = |row: &AnyRow| Ok(Given { id: row.try_get(0)?, created_ms: Some(row.try_get(1)?) });
+    let mut all = rows.iter().map(given).collect::<Outcome<Vec<_>>>()?;
+    all.sort_unstable();
+    Ok(all)
 }

@@ -5,7 +5,7 @@
 //! connection; servers have a few, and one more that renews leases, whatever the others wait for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -14,9 +14,10 @@ use super::chunks::Chunk;
 use super::claim::{self, Claiming};
 use super::dispatch::{self, Taken};
 use super::statements::Statements;
+use super::submit::Given;
 use super::wake::Wake;
 use super::{
-    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, inputs, keep, script, submit, tokens,
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, finish, inputs, keep, script, submit, tokens,
     webhooks, workers,
 };
 use crate::auth::Token;
@@ -28,6 +29,10 @@ use crate::metrics;
 
 /// At most this many writes share a transaction.
 const BATCH: usize = 256;
+/// How long another process's transaction on a file usually takes at most.
+const BRIEFLY: Duration = Duration::from_millis(20);
+/// How long a file may be written to by others before a transaction gives up.
+const LOCKED: Duration = Duration::from_secs(30);
 /// How often a transaction is tried that met another one.
 const TRIES: u32 = 20;
 
@@ -131,7 +136,9 @@ impl Op {
 /// What a write came to; each kind of write fills what it has.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// The new job, or whatever else is new.
+    /// What a new job was given.
+    pub(super) given: Given,
+    /// The number of whatever else is new.
     pub(super) id: JobId,
     /// What became of jobs that were submitted together.
     pub(super) submitted: Submitted,
@@ -190,12 +197,13 @@ impl Writer {
         let (inbox, requests) = mpsc::channel(4 * BATCH);
         let requests = Arc::new(Mutex::new(requests));
         let mut connection = Some(connection);
+        let own = lanes > 1;
         for _ in 0..lanes {
-            lane("store-writer", Arc::clone(&requests), connection.take(), Arc::clone(&connector))?;
+            lane("store-writer", Arc::clone(&requests), connection.take(), Arc::clone(&connector), own)?;
         }
         let urgent = if lanes > 1 {
             let (urgent, requests) = mpsc::channel(BATCH);
-            lane("store-leases", Arc::new(Mutex::new(requests)), None, connector)?;
+            lane("store-leases", Arc::new(Mutex::new(requests)), None, connector, own)?;
             Some(urgent)
         } else {
             None
@@ -221,15 +229,23 @@ impl Writer {
     }
 }
 
+/// `own`: whether the thread sees to its connection itself, as one to a server wants it: its answer is then heard by who
+/// waits for it, and not by another thread first.
 fn lane(
     name: &str,
     requests: Inbox,
     connection: Option<AnyConnection>,
     connector: Arc<Connector>,
+    own: bool,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Handle::current();
-    let work = move || runtime.block_on(run(requests, connection, connector));
-    std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
+    let thread = std::thread::Builder::new().name(name.into());
+    if own {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread.spawn(move || runtime.block_on(run(requests, None, connector))).map(drop)
+    } else {
+        let runtime = tokio::runtime::Handle::current();
+        thread.spawn(move || runtime.block_on(run(requests, connection, connector))).map(drop)
+    }
 }
 
 async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: Arc<Connector>) {
@@ -352,12 +368,14 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
     let dialect = connector.statements.dialect;
     let mut tries = 0;
     let mut reconnected = false;
+    let asked = Instant::now();
     loop {
         let mut connection = match slot.take() {
             Some(connection) => connection,
             None => {
                 reconnected = true;
-                super::open::connect(&connector.options, dialect).await.map_err(|e| Broken::Undone(e.into()))?
+                let connected = super::open::connect_to_write(&connector.options, dialect).await;
+                connected.map_err(|error| Broken::Undone(error.into()))?
             }
         };
         let mut committing = false;
@@ -379,6 +397,13 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
             if reconnected {
                 return Err(Broken::Undone(error.into()));
             }
+            continue;
+        }
+        if dialect.asks_for_its_lock() && StoreError::is_busy(&error) && asked.elapsed() < LOCKED {
+            // Nothing has begun.
+            *slot = Some(connection);
+            let pause = if asked.elapsed() < BRIEFLY { 50..300 } else { 1000..5000 };
+            std::thread::sleep(Duration::from_micros(fastrand::u64(pause)));
             continue;
         }
         // A connection whose transaction can't be undone is not used again.
@@ -425,6 +450,7 @@ async fn transaction(
     connection.execute(sqlx::raw_sql(statements.dialect.begin())).await?;
     let mut done: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
     submit::all(connection, statements, ops, &mut done).await?;
+    finish::together(connection, statements, ops, &mut done).await?;
     for (op, done) in ops.iter().zip(&mut done) {
         attempts::apply(connection, statements, op, done).await?;
     }

@@ -92,6 +92,7 @@ impl Store {
         let connector =
             Connector { options: options.clone(), statements: Arc::clone(&statements), wake: Arc::clone(&wake) };
         let readers = readers(options, &place).await?;
+        set_session(&mut connection, place.dialect.session_to_write()).await?;
         let writer =
             Writer::start(connection, connector).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let feed = Feed::new();
@@ -111,6 +112,16 @@ pub(super) async fn connect(options: &AnyConnectOptions, dialect: Dialect) -> Re
     }
     let late = || sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer"));
     tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The same for a thread that writes.
+pub(super) async fn connect_to_write(
+    options: &AnyConnectOptions,
+    dialect: Dialect,
+) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = connect(options, dialect).await?;
+    set_session(&mut connection, dialect.session_to_write()).await?;
+    Ok(connection)
 }
 
 /// SQLite refuses to change to WAL while another connection looks at the file, without waiting for it.

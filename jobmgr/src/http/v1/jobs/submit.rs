@@ -55,22 +55,34 @@ pub async fn submit(
     let job = NewJob { user_id: caller.user_id, ..job };
     queues::check(api, caller, 1).await?;
     let (id, new) = match (key, job.inputs.is_empty()) {
-        (None, true) => (api.store.submit(job).await.map_err(failed)?, true),
+        (None, true) => {
+            let given = api.store.submit_alone(job.clone()).await.map_err(failed)?;
+            api.audit.submitted(caller, &[given.id]);
+            if let Some(created_ms) = given.created_ms.filter(|_| wait.is_none()) {
+                let job = JobInfo::listed(job.queued(given.id, created_ms));
+                return Ok(Created::New(Compact(job), location(given.id)));
+            }
+            (given.id, true)
+        }
         (key, _) => match queued(api, job, key).await? {
-            Submitted::New(ids) => (ids.first().copied().unwrap_or_default(), true),
+            Submitted::New(ids) => {
+                api.audit.submitted(caller, &ids);
+                (ids.first().copied().unwrap_or_default(), true)
+            }
             Submitted::Before(id) => (id, false),
             Submitted::Otherwise(id) => return Err(Problem::other_submission(id)),
             Submitted::NoInput(ids) => return Err(no_inputs(&ids)),
         },
     };
-    if new {
-        api.audit.submitted(caller, &[id]);
-    }
     if let Some(Wait(patience)) = wait {
         wait::for_end(&api.store, id, patience, closing).await.map_err(failed)?;
     }
     let job = shown(api, caller, id).await?;
-    Ok(if new { Created::New(Compact(job), format!("/v1/jobs/{id}")) } else { Created::Before(Compact(job)) })
+    Ok(if new { Created::New(Compact(job), location(id)) } else { Created::Before(Compact(job)) })
+}
+
+fn location(id: JobId) -> String {
+    format!("/v1/jobs/{id}")
 }
 
 /// Queues it; a key tells nothing of secret values, whichever of our keys it was made with.
