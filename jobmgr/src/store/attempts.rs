@@ -5,8 +5,8 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 
 use super::dialect::Text;
-use super::statements::Statements;
 use super::finish::filled;
+use super::statements::Statements;
 use super::writer::{Done, Op};
 use super::{
     Held, Renewal, audit, chunks, deliveries, dispatch, inputs, keep, logs, millis, submit, sweep, tokens, webhooks,

@@ -67,7 +67,8 @@ impl Texts {
             }),
             together: ROWS.map(|rows| {
                 let set = assignments(|kind| {
-                    let value = if kind == Kind::Number { " when ? then cast(? as {bigint})" } else { " when ? then ?" };
+                    let value =
+                        if kind == Kind::Number { " when ? then cast(? as {bigint})" } else { " when ? then ?" };
                     format!("case id{} end", value.repeat(rows))
                 });
                 dialect.text(&format!("update jobs set {set} where id in ({})", vec!["?"; rows].join(", ")))

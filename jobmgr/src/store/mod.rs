@@ -27,10 +27,10 @@ mod error;
 mod events;
 /// Events as they come, read once for all who follow them.
 mod feed;
-/// The ends of jobs.
-mod finish;
 /// On which kind of file system a database file lies.
 mod filesystem;
+/// The ends of jobs.
+mod finish;
 /// Files that clients uploaded, and the jobs that they were given to.
 mod inputs;
 /// What has been kept for long enough.

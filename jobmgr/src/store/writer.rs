@@ -17,8 +17,8 @@ use super::statements::Statements;
 use super::submit::Given;
 use super::wake::Wake;
 use super::{
-    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, finish, inputs, keep, script, submit, tokens,
-    webhooks, workers,
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, finish, inputs, keep, script, submit,
+    tokens, webhooks, workers,
 };
 use crate::auth::Token;
 use crate::crash::{self, Point};
