@@ -193,6 +193,12 @@ impl Dialect {
         self == Dialect::Sqlite
     }
 
+    /// Whether an INSERT of what a SELECT gives numbers its rows one after the other. MySQL takes more numbers than it
+    /// needs for it, and a reader of events would wait for those that never come.
+    pub(super) fn numbers_what_it_selects(self) -> bool {
+        self != Dialect::Mysql
+    }
+
     /// Whether an INSERT gives its rows' ids by RETURNING; else they follow from the first one's.
     pub(super) fn returns_ids(self) -> bool {
         self != Dialect::Mysql

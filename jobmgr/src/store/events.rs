@@ -4,6 +4,7 @@
 //! row is locked from its change to the commit, so the ids of its events are in the order of its changes. Whose ids
 //! become visible first between jobs, nobody knows; see `position`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -66,10 +67,12 @@ pub struct Events {
 
 /// The statements.
 pub(super) struct Texts {
-    /// Per row: job, status, attempt.
+    /// Per row: job, status, attempt, reason, when; nothing: now.
     move_on: [Text; 4],
     /// Binds ids of jobs that have come to what their rows say.
     come: [Text; 4],
+    /// Binds ids of jobs; gives of each what `move_on` takes.
+    rows: [Text; 4],
     /// Binds: the last id that was seen, limit.
     after: Text,
     /// Binds holes, from and to, then what `after` binds. All of it is one look, so that no earlier event of a job can
@@ -89,6 +92,15 @@ const GONE: &str = "events_gone";
 /// How many events are removed at once.
 const BATCH: i64 = 1000;
 
+/// What is written of an event, beside when.
+const MOVE: &str = "job_id, status, attempt, reason";
+
+/// What so many jobs have come to, and when: those that run have just begun.
+fn now_of(jobs: usize) -> String {
+    let ids = vec!["?"; jobs].join(", ");
+    format!("select id, status, attempt, reason, coalesce(finished_at, {{now}}) from jobs where id in ({ids})")
+}
+
 const EVENT: &str = "select e.id, e.job_id, j.user_id, j.name, e.status, e.attempt, e.reason, e.created_at, \
                      j.artifact_count, {now} from events e left join jobs j on j.id = e.job_id";
 
@@ -98,16 +110,11 @@ impl Texts {
         let after = format!("{EVENT} where e.id > ? order by e.id limit ?");
         Self {
             move_on: ROWS.map(|rows| {
-                let rows = vec!["(?, ?, ?, {now})"; rows].join(", ");
-                text(&format!("insert into events (job_id, status, attempt, created_at) values {rows}"))
+                let rows = vec!["(?, ?, ?, ?, coalesce(cast(? as {bigint}), {now}))"; rows].join(", ");
+                text(&format!("insert into events ({MOVE}, created_at) values {rows}"))
             }),
-            come: ROWS.map(|rows| {
-                text(&format!(
-                    "insert into events (job_id, status, attempt, reason, created_at) \
-                     select id, status, attempt, reason, coalesce(finished_at, {{now}}) from jobs where id in ({})",
-                    vec!["?"; rows].join(", ")
-                ))
-            }),
+            come: ROWS.map(|rows| text(&format!("insert into events ({MOVE}, created_at) {}", now_of(rows)))),
+            rows: ROWS.map(|rows| text(&now_of(rows))),
             with_holes: ROWS.map(|holes| {
                 let holes = vec!["e.id between ? and ?"; holes].join(" or ");
                 text(&format!("({EVENT} where {holes}) union all ({after}) order by 1"))
@@ -322,27 +329,53 @@ pub(super) async fn record(
     let mut moves = Vec::new();
     for (op, done) in ops.iter().zip(done) {
         match (op, &done.submitted) {
-            (Op::Submit(_), _) => moves.push((done.given.id, Status::Queued, 0)),
-            (Op::SubmitAll { .. }, Submitted::New(ids)) => moves.extend(ids.iter().map(|id| (*id, Status::Queued, 0))),
+            (Op::Submit(_), _) => moves.push(Move::queued(done.given.id, 0)),
+            (Op::SubmitAll { .. }, Submitted::New(ids)) => moves.extend(ids.iter().map(|id| Move::queued(*id, 0))),
             _ => {}
         }
-        moves.extend(done.requeued.iter().map(|(id, attempt)| (*id, Status::Queued, *attempt)));
-    }
-    let mut rest = moves.as_slice();
-    for size in pieces(moves.len()) {
-        let (now, later) = rest.split_at(ROWS[size]);
-        rest = later;
-        let insert = statements.query(&statements.events.move_on[size]);
-        let insert = now
-            .iter()
-            .fold(insert, |insert, (id, status, attempt)| insert.bind(*id).bind(status.as_str()).bind(*attempt));
-        insert.execute(&mut *connection).await?;
+        moves.extend(done.requeued.iter().map(|(id, attempt)| Move::queued(*id, *attempt)));
     }
     let come = done.iter().flat_map(|done| done.ended.iter().copied().chain(done.claims.iter().map(|claim| claim.id)));
-    let come: BTreeSet<JobId> = come.collect();
-    for (size, ids) in filled(&Vec::from_iter(come)) {
-        let insert = statements.query(&statements.events.come[size]);
-        ids.into_iter().fold(insert, |insert, id| insert.bind(id)).execute(&mut *connection).await?;
+    let come = Vec::from_iter(come.collect::<BTreeSet<JobId>>());
+    let texts = &statements.events;
+    if !statements.dialect.numbers_what_it_selects() {
+        for (size, ids) in filled(&come) {
+            let select = ids.into_iter().fold(statements.query(&texts.rows[size]), |select, id| select.bind(id));
+            for row in select.fetch_all(&mut *connection).await? {
+                let (status, reason) = (Cow::Owned(row.try_get(1)?), row.try_get(3)?);
+                let (job, attempt, at_ms) = (row.try_get(0)?, row.try_get(2)?, Some(row.try_get(4)?));
+                moves.push(Move { job, status, attempt, reason, at_ms });
+            }
+        }
+    }
+    let mut moves = moves.into_iter();
+    for size in pieces(moves.len()) {
+        let insert = moves.by_ref().take(ROWS[size]).fold(statements.query(&texts.move_on[size]), |insert, one| {
+            insert.bind(one.job).bind(one.status.into_owned()).bind(one.attempt).bind(one.reason).bind(one.at_ms)
+        });
+        insert.execute(&mut *connection).await?;
+    }
+    if statements.dialect.numbers_what_it_selects() {
+        for (size, ids) in filled(&come) {
+            let insert = ids.into_iter().fold(statements.query(&texts.come[size]), |insert, id| insert.bind(id));
+            insert.execute(&mut *connection).await?;
+        }
     }
     Ok(())
+}
+
+/// An event to be written.
+struct Move {
+    job: JobId,
+    status: Cow<'static, str>,
+    attempt: i64,
+    reason: Option<String>,
+    /// `None`: now.
+    at_ms: Option<i64>,
+}
+
+impl Move {
+    fn queued(job: JobId, attempt: i64) -> Self {
+        Self { job, status: Status::Queued.as_str().into(), attempt, reason: None, at_ms: None }
+    }
 }

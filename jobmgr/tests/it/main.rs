@@ -12,6 +12,7 @@ mod collect;
 mod http;
 mod layers;
 mod lease_model;
+mod libraries;
 mod papers;
 mod path;
 // Shared libraries, gcc and /proc.
