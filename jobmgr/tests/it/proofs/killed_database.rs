@@ -72,8 +72,9 @@ fn disturb(server: &DatabaseServer, home: &Home) -> Process {
             eventually("a worker waits for it", || home.log().contains("is not there yet"));
         }
         server.restart();
-        if round % 6 == 3 {
+        if [3, 5].contains(&(round % 6)) {
             thread::sleep(Duration::from_secs(1));
+            eventually("a job runs", || runs(home));
             server.pause();
             // Not an event: nobody tells that a lease is no longer sure.
             thread::sleep(LEASE * 5 / 6);
@@ -81,6 +82,13 @@ fn disturb(server: &DatabaseServer, home: &Home) -> Process {
         }
     }
     late.unwrap()
+}
+
+/// Whether a job runs that has written so.
+fn runs(home: &Home) -> bool {
+    let lines = witness::lines(home);
+    let count = |word: &str| lines.iter().filter(|line| line.word == word).count();
+    count("start") > count("end")
 }
 
 fn check_all_run(api: &mut Server, workers: &mut [Process]) {
