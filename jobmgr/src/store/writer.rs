@@ -400,7 +400,8 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
             continue;
         }
         if dialect.asks_for_its_lock() && StoreError::is_busy(&error) && asked.elapsed() < LOCKED {
-            // Nothing has begun.
+            // Usually nothing has begun, and there is nothing to undo.
+            drop(connection.execute("rollback").await);
             *slot = Some(connection);
             let pause = if asked.elapsed() < BRIEFLY { 50..300 } else { 1000..5000 };
             std::thread::sleep(Duration::from_micros(fastrand::u64(pause)));
