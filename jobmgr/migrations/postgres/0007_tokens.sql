@@ -35,5 +35,5 @@ create table audit (
 
 create index audit_by_time on audit (done_at);
 
--- How many jobs of a user wait.
-create index jobs_queued_by_user on jobs (user_id, status) where status = 'queued';
+-- How many jobs of a user wait. A claim, which asks for no user, can't use this one: it would read all that is queued.
+create index jobs_queued_by_user on jobs (user_id) where status = 'queued' and user_id is not null;

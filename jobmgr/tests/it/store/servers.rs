@@ -3,6 +3,7 @@
 use jobmgr::config::Database;
 use jobmgr::store::{Inspection, Store, StoreError};
 
+use super::rules::{LEASE, claim_one, completed, job};
 use crate::support::databases::Kind;
 use crate::support::server::eventually;
 
@@ -52,6 +53,37 @@ async fn a_job_elsewhere_that_nobody_comes_for_is_given_up() {
         let change = |statement: &str| drop(keeper.sql(url.rsplit('/').next().unwrap(), statement));
         super::rules::nobody_comes(&store, change).await;
     }
+}
+
+/// Statistics from a time when little was queued must not make a claim read all that is queued now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_reads_what_it_claims() {
+    const QUEUED: usize = 400;
+    const CLAIMED: i64 = 40;
+    let Some(server) = Kind::Postgres.shared() else { return };
+    let url = server.fresh();
+    let database = url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let store = open(&url).await;
+    for _ in 0..20 {
+        store.submit(job("x", 50)).await.unwrap();
+        let claim = claim_one(&store, "w", LEASE).await.unwrap();
+        store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap();
+    }
+    server.sql(database, "vacuum analyze jobs");
+    store.submit_all(vec![job("x", 50); QUEUED]).await.unwrap();
+    let read = "select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where relname = 'jobs' \
+                and indexrelname like 'jobs_queued%'";
+    let count = |sql: &str| server.sql(database, sql).trim().parse::<i64>().unwrap();
+    let before = count(read);
+    for _ in 0..CLAIMED {
+        claim_one(&store, "w", LEASE).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    // The sessions tell when they end, or have nothing to do for a while, one after the other.
+    eventually("what was read is told", || count(read) - before >= CLAIMED);
+    let read = count(read) - before;
+    assert!(read < CLAIMED * 5, "{CLAIMED} claims have read {read} times one of {QUEUED} queued jobs");
 }
 
 /// A look changes nothing, and tells what is there.

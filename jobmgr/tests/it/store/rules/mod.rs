@@ -22,7 +22,7 @@ use jobmgr::domain::job::{
 use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Chunk, Claiming, Held, Store, Stream};
 
-const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::ZERO;
 
 pub fn job(name: &str, priority: i64) -> NewJob {
@@ -63,7 +63,7 @@ fn chunk(claim: &Claim, start: u64, bytes: &[u8]) -> Chunk {
     Chunk { id, epoch, attempt, stream: Stream::Stdout, start, bytes: bytes.to_vec(), time: (0, 0) }
 }
 
-async fn claim_one(store: &Store, worker: &str, lease: Duration) -> Option<Claim> {
+pub async fn claim_one(store: &Store, worker: &str, lease: Duration) -> Option<Claim> {
     store.claim(&by(worker, lease), 1).await.unwrap().pop()
 }
 
