@@ -9,6 +9,7 @@ use jobmgr::domain::job::{Ended, Finish, JobId, Log, Status};
 use jobmgr::domain::submission::NewJob;
 use jobmgr::store::{Claiming, Scope, Store};
 use serde_json::json;
+use tokio::sync::Barrier;
 
 use super::rows::{PATIENCE, Rows};
 use super::{Database, elsewhere, on_each_database};
@@ -23,6 +24,8 @@ const CLAIMERS: usize = 4;
 /// One job in so many has a name of which only [`LIMIT`] may run at once.
 const ONE_IN: u32 = 25;
 const LIMIT: i64 = 3;
+/// How often all of them claim such jobs at once.
+const ROUNDS: usize = 10;
 
 fn each_is_started_once_in_order(database: Database) {
     let Some(home) = database.home("[Worker]\nPoll = \"200ms\"\nConcurrency = 4") else { return };
@@ -71,10 +74,52 @@ async fn by_the_store(home: &Home, jobs: u32) {
     // Those of the limited name may have to let others pass.
     starts.retain(|start| !start.limited);
     check_order(&starts);
+    never_more_than_may_run(&stores).await;
     assert_eq!(stores[0].unfinished().await.unwrap(), 0);
     for store in stores {
         store.close().await;
     }
+}
+
+/// All claimers ask in the same moment for jobs of a name of which none runs: each finds room, and one looks again.
+async fn never_more_than_may_run(stores: &[Store]) {
+    for round in 0..ROUNDS {
+        let claimers = STORES * CLAIMERS;
+        for _ in 0..claimers {
+            stores[0].submit(NewJob { name: "limited".into(), ..NewJob::default() }).await.unwrap();
+        }
+        let barrier = Arc::new(Barrier::new(claimers));
+        let claims = (0..claimers).map(|number| {
+            let (store, barrier) = (stores[number % STORES].clone(), Arc::clone(&barrier));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                store.claim(&claiming(&format!("w{number}")), 1).await.expect("no error reaches anyone")
+            })
+        });
+        let mut held = Vec::new();
+        for claim in claims.collect::<Vec<_>>() {
+            held.extend(claim.await.unwrap());
+        }
+        let running = i64::try_from(held.len()).unwrap();
+        assert!((1..=LIMIT).contains(&running), "round {round}: {running} run at once");
+        let asked = Instant::now();
+        let mut left = claimers;
+        while left > 0 {
+            assert!(asked.elapsed() < PATIENCE, "{left} jobs are left");
+            match held.pop() {
+                Some(claim) => {
+                    stores[0].finish(&claim, nothing(), None).await.unwrap().expect("nobody else has it");
+                    left -= 1;
+                }
+                None => held = stores[0].claim(&claiming("last"), 1).await.unwrap(),
+            }
+        }
+    }
+}
+
+fn claiming(worker: &str) -> Claiming {
+    let scope = Scope { limits: BTreeMap::from([("limited".to_owned(), LIMIT)]), ..Scope::default() };
+    Claiming { worker: worker.into(), lease: Duration::from_secs(60), scope: Arc::new(scope) }
 }
 
 /// Queues jobs of ten priorities; gives the priority of each.
@@ -104,8 +149,7 @@ struct Left {
 
 /// Claims and ends jobs until there are none.
 async fn work(store: &Store, name: &str, left: &Left) -> Vec<Start> {
-    let scope = Scope { limits: BTreeMap::from([("limited".to_owned(), LIMIT)]), ..Scope::default() };
-    let claiming = Claiming { worker: name.into(), lease: Duration::from_secs(60), scope: Arc::new(scope) };
+    let claiming = claiming(name);
     let mut starts = Vec::new();
     let mut claimed = Vec::new();
     let mut asked = Instant::now();
