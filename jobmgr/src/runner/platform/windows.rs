@@ -112,7 +112,12 @@ impl Process {
 
 /// How a library's runner ended, in words.
 pub(in crate::runner) fn epitaph(status: std::process::ExitStatus) -> String {
-    format!("the executor's process ended with {status} before it gave a result")
+    // Those of crashes have the highest bit set, and are known by their hexadecimal digits.
+    let how = match status.code() {
+        Some(code) if code >= 0 => format!("exited with code {code}"),
+        _ => format!("ended with {status}"),
+    };
+    format!("the executor's process {how} before it gave a result")
 }
 
 /// Before a library is opened: a crash asks nobody anything, and it has at most so many bytes of memory.

@@ -6,7 +6,7 @@ pub mod client;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod databases;
 /// Libraries with executors, built from source.
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod libraries;
 /// A jobmgr process of either role.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
