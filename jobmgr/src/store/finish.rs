@@ -17,6 +17,9 @@ use crate::domain::job::{Artifact, Claim, Finish, JobId};
 
 type Outcome<T = ()> = Result<T, sqlx::Error>;
 
+/// Of ends that are written together none is larger than this, in bytes: what a server takes at once is limited.
+const LARGE: usize = 32 << 10;
+
 /// The columns that a finish sets, and whether a job that was to be canceled has them otherwise.
 const COLUMNS: [(&str, Kind, bool); 10] = [
     ("status", Kind::Text, true),
@@ -41,6 +44,15 @@ enum Kind {
 enum Value {
     Text(Option<String>),
     Number(Option<i64>),
+}
+
+impl Value {
+    fn size(&self) -> usize {
+        match self {
+            Value::Text(text) => text.as_ref().map_or(0, String::len),
+            Value::Number(_) => 0,
+        }
+    }
 }
 
 /// The statements of this file.
@@ -140,6 +152,7 @@ pub(super) async fn together(
             ends.entry(claim.id).or_insert((index, claim, finish));
         }
     }
+    ends.retain(|_, (_, _, finish)| values(finish).iter().map(Value::size).sum::<usize>() <= LARGE);
     if ends.len() < 2 || statements.dialect.takes_scripts() {
         return Ok(());
     }
@@ -157,10 +170,16 @@ pub(super) async fn together(
     for (size, ids) in filled(&held) {
         let mut bound = AnyArguments::default();
         let mut columns: Vec<_> = ids.iter().map(|id| values(ends[id].2).into_iter()).collect();
-        for _ in COLUMNS {
+        for (_, kind, _) in COLUMNS {
+            let mut before = None;
             for (id, values) in ids.iter().zip(&mut columns) {
+                // What fills the list up is never reached: the first of the same ids counts.
+                let value = values.next().filter(|_| before.replace(*id) != Some(*id));
                 add(&mut bound, Value::Number(Some(*id)))?;
-                values.next().map_or(Ok(()), |value| add(&mut bound, value))?;
+                add(
+                    &mut bound,
+                    value.unwrap_or(if kind == Kind::Text { Value::Text(None) } else { Value::Number(None) }),
+                )?;
             }
         }
         ids.iter().try_for_each(|id| add(&mut bound, Value::Number(Some(*id))))?;
