@@ -14,7 +14,7 @@ use crate::support::server::{Home, Server};
 on_each_database!(what_was_answered_is_there_once);
 
 const CLIENTS: usize = 8;
-const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"200ms\"\nConcurrency = 2";
+const CONFIG: &str = "[Worker]\nLease = \"4s\"\nPoll = \"200ms\"\nConcurrency = 2";
 
 fn what_was_answered_is_there_once(database: Database) {
     let Some(home) = database.home(CONFIG) else { return };

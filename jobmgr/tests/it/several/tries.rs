@@ -82,19 +82,19 @@ fn loses_its_worker(fleet: &Fleet) {
 
 #[test]
 fn on_postgres_a_job_that_may_not_be_run_again_is_not() {
-    let Some(fleet) = on(Kind::Postgres, "[Worker]\nPoll = \"100ms\"\nLease = \"2s\"") else { return };
+    let Some(fleet) = on(Kind::Postgres, "[Worker]\nPoll = \"100ms\"\nLease = \"4s\"") else { return };
     loses_its_worker(&fleet);
 }
 
 #[test]
 fn on_mariadb_a_job_that_may_not_be_run_again_is_not() {
-    let Some(fleet) = on(Kind::MariaDb, "[Worker]\nPoll = \"100ms\"\nLease = \"2s\"") else { return };
+    let Some(fleet) = on(Kind::MariaDb, "[Worker]\nPoll = \"100ms\"\nLease = \"4s\"") else { return };
     loses_its_worker(&fleet);
 }
 
 #[test]
 fn a_job_waits_no_longer_than_its_jobspec_allows() {
-    let Some(fleet) = on(Kind::Postgres, "[Worker]\nPoll = \"100ms\"\nLease = \"2s\"") else { return };
+    let Some(fleet) = on(Kind::Postgres, "[Worker]\nPoll = \"100ms\"\nLease = \"4s\"") else { return };
     fleet.sh("gate", "until [ -e go ]; do sleep 0.02; done", "Timeout = \"10m\"");
     fleet.sh("hasty", "echo ran >> ran", "QueueTimeout = \"500ms\"");
     let api = fleet.api();

@@ -12,7 +12,7 @@ use super::trial::{Base, Trial};
 use crate::support::databases::Kind;
 use crate::support::programs;
 
-const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"2s\"\nPoll = \"100ms\"";
+const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"4s\"\nPoll = \"100ms\"";
 /// How wrong the clocks may make anything.
 const SOON: i64 = 60_000;
 
@@ -49,7 +49,7 @@ fn wrong_clocks(kind: Kind) {
     let script =
         "echo \"start $JOBMGR_JOB_ID $JOBMGR_ATTEMPT\" >> \"$WITNESS\"; date +%s; env | grep -c FAKETIME; true";
     trial.sh("quick", script, "");
-    trial.sh("long", &format!("sleep 5; {script}"), "");
+    trial.sh("long", &format!("sleep 6; {script}"), "");
     let api = trial.api();
     let ids: Vec<i64> = (0..14).map(|number| api.start(if number < 4 { "long" } else { "quick" }, json!({}))).collect();
     let begun = now_ms();

@@ -8,18 +8,18 @@ use jobmgr::domain::job::Status;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::reader::{DIGITS, SCRIPT, Seen, watch};
+use super::reader::{SCRIPT, Seen, output, watch};
 use super::trial::{Base, Process, Trial};
 use crate::support::databases::Kind;
 use crate::support::long;
 use crate::support::processes::{Signal, of_jobs, signal};
 use crate::support::server::{Server, eventually};
 
-const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"100ms\"";
+const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"4s\"\nPoll = \"100ms\"\nDrain = \"100ms\"";
 /// With a limit, claims are made step by step in every database.
 const KEYS: &str = "KillGrace = \"200ms\"\nMaxRunning = 50";
 /// How many trials go on at once: they wait most of the time.
-const AT_ONCE: usize = 9;
+const AT_ONCE: usize = 6;
 /// How many workers are asked to end, until one has a job to give back.
 const TERMINATED: usize = 5;
 /// What abort() ends a process with.
@@ -173,12 +173,12 @@ fn check(trial: &Trial, point: Point, ids: &[i64], seen: &Seen) {
         let attempt = job.attempt;
         assert_eq!(job.status, Status::Completed, "{point:?}");
         assert!(witnessed.contains(&format!("end {id} {attempt}")), "{point:?}: {id} {attempt}: {witnessed:?}");
-        assert_eq!(seen[id]["result"], attempt.to_string().repeat(DIGITS), "{point:?}: the attempt that ended it");
+        assert_eq!(seen[id]["result"], output(attempt), "{point:?}: the attempt that ended it");
         let numbers: Vec<i64> = attempts.iter().map(|attempt| attempt.attempt).collect();
         assert_eq!(numbers, (1..attempt).collect::<Vec<_>>(), "{point:?}: {attempts:?}");
         let artifacts = job.ended.unwrap().artifacts;
         let words = format!("{id} {attempt}\n");
-        for (artifact, content) in artifacts.iter().zip([words.clone(), attempt.to_string().repeat(DIGITS), words]) {
+        for (artifact, content) in artifacts.iter().zip([words.clone(), output(attempt), words]) {
             let sha256: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!((artifact.size, &artifact.sha256), (content.len() as u64, &sha256), "{point:?}: {artifact:?}");
         }

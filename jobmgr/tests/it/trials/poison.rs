@@ -10,7 +10,7 @@ use crate::support::databases::Kind;
 use crate::support::processes::of_jobs;
 use crate::support::server::eventually;
 
-const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"2s\"\nPoll = \"100ms\"";
+const CONFIG: &str = "[Worker]\nConcurrency = 2\nLease = \"4s\"\nPoll = \"100ms\"";
 /// A job's parent is its runner, whose parent is the worker.
 const POISON: &str = "kill -9 $(sed -n 's/^PPid:\\t//p' /proc/$PPID/status); sleep 60";
 
