@@ -26,8 +26,11 @@ pub const ARTIFACTS: i64 = 100;
 const PAGE: u32 = 200;
 /// How long what comes is gathered.
 const GAP: Duration = Duration::from_millis(2);
-/// How often is looked where nobody tells of changes.
-const EVERY: Duration = Duration::from_millis(250);
+/// How often is looked where nobody tells of changes: just after there was something, and after a long while without.
+/// Between the two it is a small part of that while.
+const OFTEN: Duration = Duration::from_millis(10);
+const SELDOM: Duration = Duration::from_millis(250);
+const PART: u32 = 50;
 /// How often is looked how far jobs are.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How long is read on after the last follower, since there may be another one soon.
@@ -193,7 +196,8 @@ async fn read(shared: Weak<Shared>, feed: Arc<Feed>) {
                 feed.tell(Heard::Look);
                 store.shared.wake.news.tell_all();
                 drop(store);
-                let mut reader = Reader { position, said: HashMap::new(), looked: None, needed: Instant::now() };
+                let now = Instant::now();
+                let mut reader = Reader { position, said: HashMap::new(), looked: None, needed: now, news: now };
                 while let Some(store) = shared.upgrade().map(|shared| Store { shared })
                     && reader.is_needed(*followers.borrow())
                 {
@@ -203,7 +207,7 @@ async fn read(shared: Weak<Shared>, feed: Arc<Feed>) {
                     match pause {
                         Pause::None => {}
                         Pause::For(pause) => tokio::time::sleep(pause).await,
-                        Pause::UntilAChange => drop(tokio::time::timeout(EVERY, changes.changed()).await),
+                        Pause::UntilAChange(most) => drop(tokio::time::timeout(most, changes.changed()).await),
                     }
                 }
             }
@@ -223,12 +227,15 @@ struct Reader {
     looked: Option<Instant>,
     /// When somebody followed last.
     needed: Instant,
+    /// When something was there last.
+    news: Instant,
 }
 
 enum Pause {
     None,
     For(Duration),
-    UntilAChange,
+    /// For so long at most.
+    UntilAChange(Duration),
 }
 
 impl Reader {
@@ -237,6 +244,11 @@ impl Reader {
             self.needed = Instant::now();
         }
         self.needed.elapsed() < LINGER
+    }
+
+    /// How long it may be until the next look; `told`: other processes tell what they do.
+    fn patience(&self, told: bool) -> Duration {
+        if told { SELDOM } else { (self.news.elapsed() / PART).clamp(OFTEN, SELDOM) }
     }
 
     async fn turn(&mut self, store: &Store, feed: &Feed) -> Pause {
@@ -254,12 +266,13 @@ impl Reader {
                 let any = !told.is_empty();
                 told.iter().for_each(|told| store.shared.wake.news.tell(told.event.job_id));
                 if any {
+                    self.news = Instant::now();
                     feed.tell(Heard::Events(Arc::new(told)));
                 }
                 match (more, any) {
                     (true, _) => Pause::None,
                     (false, true) => Pause::For(GAP),
-                    (false, false) => Pause::UntilAChange,
+                    (false, false) => Pause::UntilAChange(self.patience(store.shared.wake.is_told())),
                 }
             }
             Err(error) => {
