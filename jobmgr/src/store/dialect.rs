@@ -71,6 +71,17 @@ impl Dialect {
         }
     }
 
+    /// The status of a job in a condition that names the job, too. Few jobs are queued or started, and a server may take
+    /// the index of those for it instead of the key; in that is whatever was, until the server has cleaned up, which waits
+    /// for the longest transaction of all its databases.
+    fn status(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "status",
+            Dialect::Postgres => "status || ''",
+            Dialect::Mysql => "concat(status, '')",
+        }
+    }
+
     /// The columns of all tables, each with its table before it.
     pub(super) fn columns(self) -> &'static str {
         match self {
@@ -256,6 +267,7 @@ impl Dialect {
             .replace("{skip}", self.skip())
             .replace("{lock}", self.lock())
             .replace("{place}", self.place())
+            .replace("{status}", self.status())
             .replace("{bigint}", self.bigint());
         Text(Arc::from(if self == Dialect::Postgres { numbered(&text) } else { text }))
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sqlx::{AnyConnection, Row};
 
 use super::dialect::{Dialect, Text};
-use super::statements::Statements;
+use super::statements::{HELD, Statements};
 use super::writer::{Done, Op};
 use super::{Store, StoreError, millis};
 use crate::domain::job::{Claim, JobId};
@@ -96,15 +96,13 @@ pub(super) struct Texts {
     leftovers: Text,
 }
 
-const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
-
 impl Texts {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = |template: &str| dialect.text(template);
         let keep = |column: &str| {
             text(&format!(
                 "update dispatches set {column} = ? where job_id = ? and attempt = ? and exists (select 1 from jobs \
-                 where jobs.id = dispatches.job_id and jobs.epoch = ? and jobs.status = 'started')"
+                 where jobs.id = dispatches.job_id and jobs.epoch = ? and {{status}} = 'started')"
             ))
         };
         Self {

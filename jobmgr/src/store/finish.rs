@@ -75,7 +75,8 @@ impl Texts {
             one: dialect.text(&format!("update jobs set {} {HELD}", assignments(|_| "?".to_owned()))),
             lock: ROWS.map(|rows| {
                 let ids = vec!["?"; rows].join(", ");
-                dialect.text(&format!("select id, epoch from jobs where id in ({ids}) and status = 'started'{{lock}}"))
+                dialect
+                    .text(&format!("select id, epoch from jobs where id in ({ids}) and {{status}} = 'started'{{lock}}"))
             }),
             together: ROWS.map(|rows| {
                 let set = assignments(|kind| {

@@ -1,6 +1,6 @@
 //! Every statement of the store, rendered for one dialect.
 //!
-//! `{now}`, `{skip}`, `{lock}`, `{place}` and a few more are filled in by `dialect`. Every write of a worker is
+//! `{now}`, `{skip}`, `{lock}`, `{place}`, `{status}` and a few more are filled in by `dialect`. Every write of a worker is
 //! guarded by the epoch of its claim.
 
 use sqlx::Any;
@@ -92,7 +92,7 @@ pub(super) struct Statements {
     pub(super) under_way: Text,
 }
 
-pub(super) const HELD: &str = "where id = ? and epoch = ? and status = 'started'";
+pub(super) const HELD: &str = "where id = ? and epoch = ? and {status} = 'started'";
 /// What is read of a job that is taken from its holder.
 const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at, recover_by";
 const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
@@ -129,7 +129,7 @@ impl Statements {
             start: by_id(
                 "update jobs set status = 'started', attempt = attempt + 1, epoch = epoch + 1, worker = ?, \
                  started_at = {now}, lease_until = {now} + ?, progress = null",
-                " and status = 'queued'",
+                " and {status} = 'queued'",
             ),
             unclaim: text(&format!("update jobs set status = 'queued', attempt = attempt - 1, {BACK} {HELD}")),
             running: text("select name, count(*) from jobs where status = 'started' group by name"),
@@ -139,7 +139,7 @@ impl Statements {
             finish: super::finish::Texts::new(dialect),
             own_end: text("select status from jobs where id = ? and epoch = ? and status <> 'started'"),
             renewable: text("select id from jobs where status = 'started' and worker = ? order by id{skip}"),
-            renew: by_id("update jobs set lease_until = {now} + ?", " and status = 'started'"),
+            renew: by_id("update jobs set lease_until = {now} + ?", " and {status} = 'started'"),
             held: text(
                 "select id, epoch, coalesce(cancel_at, 0), attempt from jobs where status = 'started' and worker = ?",
             ),
@@ -164,10 +164,10 @@ impl Statements {
             )),
             cancel_queued: text(
                 "update jobs set status = 'canceled', reason = 'canceled', error = 'canceled', epoch = epoch + 1, \
-                 finished_at = {now} where id = ? and status = 'queued'",
+                 finished_at = {now} where id = ? and {status} = 'queued'",
             ),
             cancel_started: text(
-                "update jobs set cancel_at = coalesce(cancel_at, {now}) where id = ? and status = 'started'",
+                "update jobs set cancel_at = coalesce(cancel_at, {now}) where id = ? and {status} = 'started'",
             ),
             limit_crashes: text(&format!("update jobs set crash_limit = ? {HELD}")),
             one_held: text(&format!("select {TAKEN} from jobs {HELD}{{lock}}")),
@@ -190,7 +190,7 @@ impl Statements {
             ),
             fail_queued: text(
                 "update jobs set status = 'failed', reason = ?, error = ?, epoch = epoch + 1, finished_at = {now} \
-                 where id = ? and status = 'queued'",
+                 where id = ? and {status} = 'queued'",
             ),
             end_attempt: text(
                 "insert into attempts (job_id, attempt, ending, worker, started_at, ended_at, reason, error, \

@@ -76,6 +76,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_submission_is_readable_at_once(&fresh().await).await;
     claims_go_by_priority_then_id(&fresh().await).await;
     an_end_is_whole(&fresh().await).await;
+    large_ends_are_written_together(&fresh().await).await;
     an_end_can_claim_the_next(&fresh().await).await;
     who_lost_the_lease_changes_nothing(&fresh().await).await;
     a_lease_that_ran_out_is_taken_back_three_times(&fresh().await).await;
@@ -155,6 +156,30 @@ async fn an_end_is_whole(store: &Store) {
     assert_eq!((one.name.as_str(), one.size, one.job_id), ("f149 \u{65e5}", 149, id));
     assert_eq!(store.artifact(one.id).await.unwrap().as_ref(), Some(one));
     assert_eq!(store.artifact(one.id + 1).await.unwrap(), None);
+}
+
+/// More in all than a server takes in one packet: 16 MiB here, 64 MiB elsewhere.
+async fn large_ends_are_written_together(store: &Store) {
+    const JOBS: usize = 80;
+    for _ in 0..JOBS {
+        store.submit(job("x", 50)).await.unwrap();
+    }
+    let claims = store.claim(&by("w", LEASE), u32::try_from(JOBS).unwrap()).await.unwrap();
+    assert_eq!(claims.len(), JOBS);
+    let ends = claims.iter().enumerate().map(|(number, claim)| {
+        let mut finish = Arc::unwrap_or_clone(completed(1, b""));
+        // Every second one is small.
+        let size = if number % 2 == 0 { 1_000_000 } else { 10 };
+        finish.ended.output = Some(serde_json::json!(format!("{number} {}", "x".repeat(size))));
+        store.finish(claim, Arc::new(finish), None)
+    });
+    for ended in futures_util::future::join_all(ends).await {
+        assert!(ended.unwrap().is_some(), "still held");
+    }
+    for (number, claim) in claims.iter().enumerate().step_by(9) {
+        let output = store.job(claim.id).await.unwrap().unwrap().ended.unwrap().output.unwrap();
+        assert!(output.as_str().unwrap().starts_with(&format!("{number} x")), "{number}");
+    }
 }
 
 async fn an_end_can_claim_the_next(store: &Store) {
