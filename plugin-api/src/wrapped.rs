@@ -29,7 +29,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Context, Error, Job, Outcome, Result, Stream};
+use crate::{Context, Error, Job, Kind, Outcome, Result, Stream};
 
 /// The grant with which [`Report`] is uploaded.
 pub const RESULT: &str = ".result";
@@ -104,7 +104,9 @@ impl Report {
 
 /// Asks for addresses for a report, for at most `files` artifacts, both streams of output and the structured result; as
 /// the JSON that `jobmgr wrap --grants` reads: `{"grants": [{"slot", "name", "method", "url", "headers", "expires",
-/// "max_bytes"}, ...]}`. Who has the text may upload, until it expires after a week; it is no artifact.
+/// "max_bytes"}, ...], "inputs": [{"name", "method", "url", "size", "sha256", "expires"}, ...]}`. Who has the text may
+/// upload, and read the job's input files, until it expires after a week; it is no artifact. `jobmgr wrap` fetches the
+/// input files, and puts their paths into the variables that named them in the job's directory.
 ///
 /// # Errors
 /// [`Kind::Unsupported`](crate::Kind::Unsupported) where neither the store nor the server can take uploads.
@@ -122,7 +124,12 @@ pub fn grants(ctx: &Context<'_>, files: u32) -> Result<String> {
             _ => return Err(Error::failed("artifact.grant: there are no grants in the answer")),
         }
     }
-    Ok(json!({"grants": all}).to_string())
+    match ctx.request("input.grant", &json!({})) {
+        Ok(answer) => Ok(json!({"grants": all, "inputs": answer["inputs"]}).to_string()),
+        // A host that is older than that: `jobmgr wrap` says so where there are such files.
+        Err(error) if error.kind() == Kind::Unsupported => Ok(json!({"grants": all}).to_string()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes what a wrapped command has uploaded: its artifacts are the job's, its structured result too, its output (with
@@ -262,5 +269,11 @@ mod tests {
         let json: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["grants"].as_array().unwrap().len(), 1 + 1500 + 3);
         assert_eq!(json["grants"][0], json!({"slot": 0, "name": ".result"}));
+        assert_eq!(json.get("inputs"), None, "this host knows no such request");
+        host.answer("input.grant", |_| Ok(json!({"inputs": [{"name": "a"}]})));
+        let json: Value = serde_json::from_str(&grants(&host.context(), 1).unwrap()).unwrap();
+        assert_eq!(json["inputs"], json!([{"name": "a"}]));
+        host.answer("input.grant", |_| Err(Error::retry("away")));
+        assert_eq!(grants(&host.context(), 1).unwrap_err().kind(), Kind::Retry);
     }
 }

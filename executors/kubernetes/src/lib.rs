@@ -102,8 +102,8 @@ impl Cluster for Kubernetes {
     }
 
     fn submit(&self, job: &Job<Options>, ctx: &Context<'_>) -> Result<Handle> {
-        if job.env.contains_key("JOBMGR_INPUTS_DIR") {
-            let text = "a pod is given no files: a jobspec of this executor can't have parameters of the type file";
+        if job.env.contains_key("JOBMGR_INPUTS_DIR") && job.options.wrap.is_none() {
+            let text = "a pod is given files only with [Options.Wrap]: it does not see jobmgr's disk";
             return Err(Error::invalid(text));
         }
         let grants = wrap::grants(job, ctx)?;

@@ -218,11 +218,6 @@ impl Slurm {
         let at = |error: std::io::Error| Error::retry(format!("{}: {error}", folder.name()));
         let mut arguments = job.options.arguments();
         if let Some(wrap) = &job.options.wrap {
-            if job.env.contains_key("JOBMGR_INPUTS_DIR") {
-                let text =
-                    "Wrap: a job with parameters of the type file needs a folder that jobmgr and the nodes share";
-                return Err(Error::invalid(text));
-            }
             let script = folder.prepare_wrapped(job, wrap, &wrap::grants(wrap, ctx)?).map_err(at)?;
             arguments.extend(["--chdir=/", "--output=/dev/null", "--error=/dev/null"].map(String::from));
             return Ok((arguments, script));

@@ -6,6 +6,8 @@ pub mod disposition;
 pub mod duration;
 /// What is to be known of an executor.
 pub mod executor;
+/// Addresses for the input files of jobs that run elsewhere.
+pub mod fetch;
 /// Output of which the middle is left out.
 pub mod gap;
 /// GPUs.

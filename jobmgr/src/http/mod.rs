@@ -37,6 +37,8 @@ mod closed;
 mod content;
 /// The OpenAPI document and the page that shows it.
 mod docs;
+/// Input files for jobs that run elsewhere, under addresses that we signed.
+mod fetch;
 /// What every request passes: request id, `Host`, routing, text for what has no route.
 mod front;
 /// Who calls, by the token of a request.

@@ -20,7 +20,7 @@ use super::v1::{
     Artifacts, Attempts, Batch, Cancel, Collection, Deliveries, Events, Executors, Inputs, JobEvents, Jobs, Jobspecs,
     Logs, Me, Run, Stats, Tokens, Upload, Webhook, Webhooks, Workers, Zip,
 };
-use super::{Api, Audit, Caller, Gate, content, docs, front, metrics, upload};
+use super::{Api, Audit, Caller, Gate, content, docs, fetch, front, metrics, upload};
 
 /// Everything that the OpenAPI document describes.
 pub type Described = (
@@ -39,6 +39,7 @@ pub fn routes(api: Arc<Api>, closing: CancellationToken) -> Route {
     let guard = Guard { gate: Arc::clone(&api.gate), audit: api.audit.clone() };
     content::add_routes(&api, &mut table);
     upload::add_routes(&api, &mut table);
+    fetch::add_routes(&api, &mut table);
     docs::add_routes(&api.abouts, &mut table);
     let classic = (
         Start { api: api.clone() },

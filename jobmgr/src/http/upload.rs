@@ -73,7 +73,8 @@ fn too_large(max: u64) -> Response {
     front::text(StatusCode::PAYLOAD_TOO_LARGE, format!("This address is for at most {max} bytes.\n"))
 }
 
-fn later(body: &'static str) -> Response {
+/// An answer that says to try again soon.
+pub(super) fn later(body: &'static str) -> Response {
     let mut response = front::text(StatusCode::SERVICE_UNAVAILABLE, body);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     response

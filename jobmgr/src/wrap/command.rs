@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,11 +25,12 @@ pub(super) struct Ended {
     pub problem: Option<String>,
 }
 
-/// Runs the command to its end.
-pub(super) async fn run(options: &Options, places: &Places) -> Result<Ended, String> {
+/// Runs the command to its end, with some more variables.
+pub(super) async fn run(options: &Options, places: &Places, given: Vec<(OsString, OsString)>) -> Result<Ended, String> {
     let Some((program, arguments)) = options.command.split_first() else { return Err("no command".to_owned()) };
     let mut command = Command::new(program);
     command.args(arguments).env("JOBMGR_ARTIFACTS_DIR", &places.artifacts).env("JOBMGR_OUTPUT", &places.output);
+    command.envs(given);
     // Who has them may upload; that is not the command's business.
     command.env_remove("JOBMGR_GRANTS").env_remove("JOBMGR_EXIT_FILE");
     if options.log {

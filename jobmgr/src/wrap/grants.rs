@@ -4,6 +4,7 @@ use std::time::Duration;
 use jobmgr_plugin_api::wrapped::{RESULT, Report};
 use serde::Deserialize;
 
+use super::fetch::Input;
 use super::put::{Put, Source};
 
 /// An address to which one file can be uploaded.
@@ -30,12 +31,16 @@ fn put() -> String {
 pub(super) struct Grants {
     /// One for each file.
     pub files: Vec<Grant>,
+    /// One for each of the job's input files; `None`: it was not asked for them.
+    pub inputs: Option<Vec<Input>>,
     report: Grant,
 }
 
 #[derive(Deserialize)]
 struct Written {
     grants: Vec<Grant>,
+    #[serde(default)]
+    inputs: Option<Vec<Input>>,
 }
 
 impl Grants {
@@ -49,11 +54,11 @@ impl Grants {
     }
 
     fn parse(json: &str) -> Result<Self, String> {
-        let Written { grants } = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let Written { grants, inputs } = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let (mut reports, files): (Vec<_>, Vec<_>) =
             grants.into_iter().partition(|grant| grant.name.as_deref() == Some(RESULT));
         match (reports.pop(), reports.is_empty()) {
-            (Some(report), true) => Ok(Self { files, report }),
+            (Some(report), true) => Ok(Self { files, inputs, report }),
             _ => {
                 Err(format!("exactly one must be named '{RESULT}'; write them with wrapped::grants of the plugin API"))
             }

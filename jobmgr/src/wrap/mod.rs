@@ -1,8 +1,10 @@
-//! A job's command on a machine that has no jobmgr but the program: runs it, uploads what it left by the grants that its
+//! A job's command on a machine that has no jobmgr but the program: fetches its input files, runs it, uploads what it left by the grants that its
 //! executor got, reports how it ended, and writes the exit file last, so that who sees that finds everything else there.
 
 /// The command while it runs.
 mod command;
+/// The files that it is given.
+mod fetch;
 /// What it left in its folder.
 mod files;
 /// From grants to uploads.
@@ -80,7 +82,23 @@ pub async fn run(options: Options) -> u8 {
 async fn begin(options: &Options) -> Result<u8, String> {
     let grants = options.grants.as_deref().map(Grants::read).transpose()?;
     let places = Places::make()?;
-    let ended = command::run(options, &places).await?;
+    let given = match &grants {
+        None => Vec::new(),
+        Some(grants) => {
+            let folder = places.scratch.path().join("inputs");
+            match fetch::fetch(grants.inputs.as_deref(), &folder, options.patience).await {
+                Ok(given) => given,
+                Err(why) => {
+                    // Who waits for the job's end reads no standard error of this machine.
+                    let mut report = Report::default();
+                    report.problems.push(why.clone());
+                    drop(grants.report(&report, options.patience).await);
+                    return Err(why);
+                }
+            }
+        }
+    };
+    let ended = command::run(options, &places, given).await?;
     let Some(grants) = grants else {
         warn_of_loss(&places);
         return Ok(ended.status);

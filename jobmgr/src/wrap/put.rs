@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How long an upload may go without a piece being taken, or an answer.
-const STALLED: Duration = Duration::from_secs(300);
+pub(super) const STALLED: Duration = Duration::from_secs(300);
 const CONNECT: Duration = Duration::from_secs(30);
 
 /// What is uploaded.
@@ -44,7 +44,8 @@ pub(super) struct Put {
     patience: Duration,
 }
 
-enum Failed {
+/// Why something did not go over.
+pub(super) enum Failed {
     /// Trying again may help.
     Now(String),
     Always(String),
@@ -52,30 +53,50 @@ enum Failed {
 
 impl Put {
     pub fn new(patience: Duration) -> Self {
-        // The second one that does so in a process is told that it was done.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none()).build();
-        Self { client: client.map_err(|error| told(&error)), patience }
+        Self { client: client(), patience }
     }
 
     /// Uploads one file; tries again while the other side is away.
     pub async fn put(&self, grant: &Grant, source: &Source) -> Result<Sent, String> {
         let client = self.client.as_ref().map_err(Clone::clone)?;
-        let until = Instant::now() + self.patience;
-        let mut pause = PAUSE;
-        loop {
-            let why = match put_once(client, grant, source).await {
-                Ok(sent) => return Ok(sent),
-                Err(Failed::Always(why)) => return Err(why),
-                Err(Failed::Now(why)) => why,
-            };
-            if Instant::now() + pause > until {
-                return Err(why);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        tried(self.patience, || put_once(client, grant, source)).await
     }
+}
+
+/// Talks to whoever takes and gives files.
+pub(super) fn client() -> Result<Client, String> {
+    // The second one that does so in a process is told that it was done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none()).build();
+    client.map_err(|error| told(&error))
+}
+
+/// Tries again while the other side is away.
+pub(super) async fn tried<T>(patience: Duration, once: impl AsyncFn() -> Result<T, Failed>) -> Result<T, String> {
+    let until = Instant::now() + patience;
+    let mut pause = PAUSE;
+    loop {
+        let why = match once().await {
+            Ok(done) => return Ok(done),
+            Err(Failed::Always(why)) => return Err(why),
+            Err(Failed::Now(why)) => why,
+        };
+        if Instant::now() + pause > until {
+            return Err(why);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What an answer says that is none of success.
+pub(super) async fn refused(answer: reqwest::Response) -> Failed {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    let why = format!("{status}: {text}");
+    let now = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if now { Failed::Now(why) } else { Failed::Always(why) }
 }
 
 async fn put_once(client: &Client, grant: &Grant, source: &Source) -> Result<Sent, Failed> {
@@ -111,14 +132,8 @@ async fn put_once(client: &Client, grant: &Grant, source: &Source) -> Result<Sen
     }
     // The address is a secret: it is in the error's text otherwise.
     let answer = answer.map_err(|error| Failed::Now(told(&error.without_url())))?;
-    let status = answer.status();
-    if !status.is_success() {
-        let text = answer.text().await.unwrap_or_default();
-        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-        let why = format!("{status}: {text}");
-        let now =
-            status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        return Err(if now { Failed::Now(why) } else { Failed::Always(why) });
+    if !answer.status().is_success() {
+        return Err(refused(answer).await);
     }
     match lock(&state.sha256).take() {
         Some(sha256) => Ok(Sent { size, sha256 }),
@@ -203,7 +218,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// An error with what caused it.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::uploads::{self, Committed};
 use crate::blobs::{BlobError, Granted};
+use crate::domain::fetch::Fetch;
+use crate::domain::input::file_names;
 use crate::domain::keys;
 use crate::domain::upload::Upload;
 use crate::worker::collect::Limits;
@@ -39,6 +41,12 @@ struct Grant {
     name: Option<String>,
     count: Option<u32>,
     max_bytes: Option<u64>,
+    ttl_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inputs {
     ttl_s: Option<u64>,
 }
 
@@ -73,6 +81,7 @@ pub(in crate::worker) async fn request(
         "artifact.put" => put(running, job, asked(method, json)?).await,
         "artifact.grant" => grant(running, keeps, asked(method, json)?).await,
         "artifact.commit" => commit(running, job, keeps, asked(method, json)?).await,
+        "input.grant" => inputs(running, asked(method, json)?).await,
         "artifact.read" => read(running, asked(method, json)?).await,
         _ => Err(Error::new(Kind::Unsupported, format!("there is no method '{method}'"))),
     }
@@ -140,10 +149,7 @@ async fn grant(running: &mut Running<'_>, keeps: bool, asked: Grant) -> Result<V
     }
     let limits = limits(running);
     let max = asked.max_bytes.unwrap_or(limits.max_bytes).min(limits.max_bytes);
-    let valid = asked.ttl_s.map_or(WEEK, Duration::from_secs);
-    if valid.is_zero() || valid > WEEK {
-        return Err(Error::invalid(format!("artifact.grant: 'ttl_s' must be 1 to {}", WEEK.as_secs())));
-    }
+    let valid = lasting("artifact.grant", asked.ttl_s)?;
     let mut uploads = running.uploads.clone();
     let slots: Vec<u32> = (0..count).map(|_| uploads.grant(asked.name.clone(), max, &limits)).collect::<Result<_>>()?;
     let mut grants = Vec::with_capacity(slots.len());
@@ -152,6 +158,47 @@ async fn grant(running: &mut Running<'_>, keeps: bool, asked: Grant) -> Result<V
     }
     keep(running, keeps, uploads).await?;
     Ok(if asked.count.is_some() { json!({"grants": grants}) } else { grants.pop().unwrap_or_default() })
+}
+
+fn lasting(method: &str, ttl_s: Option<u64>) -> Result<Duration> {
+    let valid = ttl_s.map_or(WEEK, Duration::from_secs);
+    if valid.is_zero() || valid > WEEK {
+        return Err(Error::invalid(format!("{method}: 'ttl_s' must be 1 to {}", WEEK.as_secs())));
+    }
+    Ok(valid)
+}
+
+/// Gives addresses at which the job's input files can be had, each under the name that it has in `JOBMGR_INPUTS_DIR`.
+async fn inputs(running: &Running<'_>, asked: Inputs) -> Result<Value> {
+    const METHOD: &str = "input.grant";
+    let (valid, parts, claim) = (lasting(METHOD, asked.ttl_s)?, &running.shared.parts, running.claim);
+    let inputs = parts.store.inputs_of(claim.id).await.map_err(|error| Error::retry(format!("{METHOD}: {error}")))?;
+    let names = file_names(inputs.iter().map(|input| input.name.as_str()));
+    let expires = unix_seconds().saturating_add(valid.as_secs());
+    let mut granted = Vec::with_capacity(inputs.len());
+    for (input, name) in inputs.iter().zip(names) {
+        let signed = parts.blobs.signed_url(&input.key, valid, "application/octet-stream", "attachment").await;
+        let url = match (signed.map_err(|error| failed(METHOD, &error))?, &parts.public_url) {
+            (Some(url), _) => url,
+            (None, Some(server)) => {
+                let fetch = Fetch { job: claim.id, attempt: claim.attempt, input: input.id, expires };
+                format!("{}{}", server.trim_end_matches('/'), fetch.address(parts.store.signing_key()))
+            }
+            (None, None) => return Err(unsigned(METHOD, "give", &parts.blobs.describe())),
+        };
+        granted.push(json!({
+            "name": name, "method": "GET", "url": url, "size": input.size, "sha256": input.sha256, "expires": expires,
+        }));
+    }
+    Ok(json!({"inputs": granted}))
+}
+
+fn unsigned(method: &str, what: &str, store: &str) -> Error {
+    let text = format!(
+        "{method}: {store} can't sign addresses, and no server is known that could {what} files: set [Storage] URL to a \
+         bucket (s3://, gs:// or az:// with a key), or [Server] PublicURL"
+    );
+    Error::new(Kind::Unsupported, text)
 }
 
 async fn granted(running: &Running<'_>, slot: u32, max: u64, valid: Duration) -> Result<Value> {
@@ -166,14 +213,7 @@ async fn granted(running: &Running<'_>, slot: u32, max: u64, valid: Duration) ->
             let address = upload.address(parts.store.signing_key());
             Granted { url: format!("{}{address}", server.trim_end_matches('/')), headers: Vec::new() }
         }
-        (None, None) => {
-            let text = format!(
-                "artifact.grant: {} can't sign addresses, and no server is known that could take files: set [Storage] \
-                 URL to a bucket (s3://, gs:// or az:// with a key), or [Server] PublicURL",
-                parts.blobs.describe()
-            );
-            return Err(Error::new(Kind::Unsupported, text));
-        }
+        (None, None) => return Err(unsigned("artifact.grant", "take", &parts.blobs.describe())),
     };
     let headers: serde_json::Map<String, Value> =
         headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();

@@ -1,7 +1,7 @@
 use jobmgr::domain::job::Status;
 use serde_json::json;
 
-use super::{Asking, CONFIG, Site, put, sha256, url};
+use super::{Asking, CONFIG, Site, get, put, sha256, url};
 use crate::support::processes::{Signal, signal};
 use crate::support::server::eventually;
 
@@ -176,4 +176,40 @@ fn grants_and_commits_outlive_the_server() {
         let names: Vec<_> = job.ended.unwrap().artifacts.into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["after", "before", "named"]);
     }
+}
+
+#[test]
+fn input_files_can_be_had_by_their_addresses() {
+    for site in [Some(Site::new(CONFIG)), Site::on_s3("elsewhere-inputs")].into_iter().flatten() {
+        let server = site.home.serve();
+        let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let asking = Asking::begin_with(&site, &server, &[("a.csv", b"one"), ("A.CSV", b""), ("large.bin", &large)]);
+        let granted = asking.ok("input.grant", json!({}))["inputs"].clone();
+        let granted = granted.as_array().unwrap();
+        let names: Vec<_> = granted.iter().map(|input| input["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["a.csv", "2-A.CSV", "large.bin"], "as they are called in JOBMGR_INPUTS_DIR");
+        for (input, content) in granted.iter().zip([&b"one"[..], b"", &large]) {
+            assert_eq!((&input["size"], &input["sha256"]), (&json!(content.len()), &json!(sha256(content))));
+            assert!(get(input["url"].as_str().unwrap()) == (200, content.to_vec()), "{input}");
+        }
+        let (kind, text) = asking.refused("input.grant", json!({"ttl_s": 700_000}));
+        assert!(kind == "Invalid" && text.contains("'ttl_s' must be 1 to 604800"), "{text}");
+        let address = granted[0]["url"].as_str().unwrap().to_owned();
+        let forged = address.replace("input=1&", "input=3&").replace("X-Amz-Expires=604800", "X-Amz-Expires=604700");
+        assert_eq!(get(&forged).0, 403, "{forged}");
+        let short = asking.ok("input.grant", json!({"ttl_s": 1}))["inputs"][0]["url"].as_str().unwrap().to_owned();
+        eventually("it expires", || get(&short).0 == 403);
+        assert_eq!(asking.end(&server).status, Status::Completed, "{}", site.home.log());
+        // The bucket does not know of jobs.
+        assert!(!address.contains("/inputs/content?") || get(&address).0 == 410, "the job has ended");
+    }
+}
+
+#[test]
+fn a_job_without_files_has_no_addresses_of_any() {
+    let site = Site::new(CONFIG);
+    let server = site.home.serve();
+    let asking = Asking::begin(&site, &server);
+    assert_eq!(asking.ok("input.grant", json!({})), json!({"inputs": []}));
+    asking.end(&server);
 }

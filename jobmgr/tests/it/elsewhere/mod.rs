@@ -80,6 +80,21 @@ impl<'s> Asking<'s> {
         Self { site, id, asked: 0.into() }
     }
 
+    /// With input files of these names and contents.
+    fn begin_with(site: &'s Site, server: &Server, files: &[(&str, &[u8])]) -> Self {
+        let parameters: String = (0..files.len())
+            .map(|number| format!("[[Parameter]]\nName = \"file{number}\"\nType = \"file\"\n"))
+            .collect();
+        site.home.spec("ask", &format!("Command = \"/bin/true\"\nExecutor = \"remote\"\n{parameters}"));
+        let given = files
+            .iter()
+            .enumerate()
+            .map(|(number, (name, content))| (format!("file{number}"), server.input(name, content)));
+        let parameters: serde_json::Map<String, Value> = given.collect();
+        let id = server.submit("ask", &parameters.into());
+        Self { site, id, asked: 0.into() }
+    }
+
     fn answer(&self, method: &str, json: &Value) -> Value {
         let n = self.asked.replace(self.asked.get() + 1);
         let folder = &self.site.cluster.folder;
@@ -107,6 +122,22 @@ impl<'s> Asking<'s> {
         std::fs::write(self.site.cluster.folder.join("end"), "").unwrap();
         self.site.ended(server, self.id)
     }
+}
+
+/// Downloads; the status and the body.
+fn get(url: &str) -> (u16, Vec<u8>) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_else(|| panic!("no answer to {url}"));
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), answer.split_off(end + 4))
 }
 
 /// Uploads; the status of the answer.

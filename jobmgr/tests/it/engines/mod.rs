@@ -254,6 +254,22 @@ fn jobs_on_nodes_that_share_no_folder_come_home_over_http() {
     let error = many.ended.unwrap().error.unwrap();
     assert!(error.starts_with("the command ended well, but 3 of 11 files were not uploaded"), "{error}");
 
+    // The nodes fetch what the job is given.
+    sh(
+        &home,
+        "given",
+        "slurm",
+        "cat \"$JOBMGR_PARAMETER_DATA\"; echo \"$JOBMGR_INPUTS_DIR\"",
+        &format!("{wrap}\n[[Parameter]]\nName = 'data'\nType = 'file'"),
+    );
+    let input = server.input("data.csv", b"one,two\n");
+    let given = ended(&server, &home, server.submit("given", &serde_json::json!({ "data": input })));
+    assert_eq!(given.status, Status::Completed, "{:?} {}", given.ended, home.log());
+    let said = log(&server, given.id, "stdout");
+    let folder = said.strip_prefix("one,two\n").unwrap().trim();
+    assert!(folder.ends_with("/inputs") && !folder.contains(home.path("").to_str().unwrap()), "{folder}");
+    assert!(!std::path::Path::new(folder).exists(), "the node keeps nothing");
+
     let nowhere = ended(&server, &home, server.start("nowhere", serde_json::json!({}))).ended.unwrap();
     assert_eq!(nowhere.exit_code, Some(127), "{:?}", nowhere.executor_log);
     assert!(nowhere.warnings[0].contains("do the nodes have it at 'Wrap.Path'"), "{:?}", nowhere.warnings);

@@ -198,6 +198,22 @@ impl Server {
         answer["created"].as_i64().unwrap_or_else(|| panic!("not accepted: {answer}"))
     }
 
+    /// Uploads an input file; its number.
+    pub fn input(&self, name: &str, content: &[u8]) -> serde_json::Value {
+        let octets = "Content-Type: application/octet-stream\r\n";
+        let answer = self.client().try_send("POST", &format!("/v1/inputs?name={name}"), octets, content).unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].clone()
+    }
+
+    /// Submits a job by `/v1`; its number.
+    pub fn submit(&self, name: &str, parameters: &serde_json::Value) -> i64 {
+        let json = "Content-Type: application/json\r\n";
+        let body = serde_json::json!({ "name": name, "parameters": parameters }).to_string();
+        let job = self.client().try_send("POST", "/v1/jobs", json, body.as_bytes()).unwrap().json();
+        job["id"].as_i64().unwrap_or_else(|| panic!("not accepted: {job}"))
+    }
+
     /// The job as the classic API shows it.
     pub fn job(&self, id: i64) -> serde_json::Value {
         self.client().get(&format!("/jobs/get?id={id}")).json()

@@ -1,0 +1,73 @@
+//! Input files for jobs that run elsewhere, under addresses that we signed: for stores that can't sign their own.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::TryStreamExt;
+use poem::endpoint::{BoxEndpoint, make};
+use poem::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use poem::http::{Method, StatusCode};
+use poem::{Body, EndpointExt, Request, Response};
+
+use super::upload::later;
+use super::{Api, front, query};
+use crate::blobs::BlobError;
+use crate::domain::fetch::{Fetch, PATH};
+use crate::domain::job::Status;
+
+/// `GET /inputs/content`. The OpenAPI document leaves it out: nobody can make its addresses but us.
+pub fn add_routes(api: &Arc<Api>, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+    let api = api.clone();
+    let content = make(move |request| {
+        let api = api.clone();
+        async move { answer(&api, &request).await }
+    });
+    table.insert(PATH.to_owned(), HashMap::from([(Method::GET, content.boxed())]));
+}
+
+async fn answer(api: &Api, request: &Request) -> Response {
+    let Some(fetch) = signed(api, request.uri().query().unwrap_or_default()) else {
+        let body = "This address is not signed by this server or has expired; the job's executor is given new ones.\n";
+        return front::text(StatusCode::FORBIDDEN, body);
+    };
+    match api.store.status(fetch.job).await {
+        Ok(Some((Status::Started, attempt))) if attempt == fetch.attempt => give(api, &fetch).await,
+        Ok(_) => front::text(StatusCode::GONE, "The job has ended, or is run again: it is given no files any more.\n"),
+        Err(failure) => {
+            tracing::error!(job = fetch.job, error = %failure, "can't look whether a job runs");
+            later("The database is not available; try again.\n")
+        }
+    }
+}
+
+fn signed(api: &Api, encoded: &str) -> Option<Fetch> {
+    let value = |name: &str| String::from_utf8(query::first(encoded.as_bytes(), name)?.into_owned()).ok();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
+    Fetch::read(api.store.signing_key(), value, now)
+}
+
+async fn give(api: &Api, fetch: &Fetch) -> Response {
+    let gone = || front::text(StatusCode::GONE, "The file is no longer there.\n");
+    let inputs = match api.store.inputs_of(fetch.job).await {
+        Ok(inputs) => inputs,
+        Err(failure) => {
+            tracing::error!(job = fetch.job, error = %failure, "can't look for a job's files");
+            return later("The database is not available; try again.\n");
+        }
+    };
+    let Some(input) = inputs.into_iter().find(|input| input.id == fetch.input) else { return gone() };
+    match api.blobs.get(&input.key, None).await {
+        Ok(bytes) => Response::builder()
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, input.size)
+            .header(CACHE_CONTROL, "no-store")
+            .body(Body::from_bytes_stream(bytes.map_err(io::Error::other))),
+        Err(BlobError::Missing(_)) => gone(),
+        Err(failure) => {
+            tracing::error!(job = fetch.job, input = input.id, error = %failure, "can't read an input file");
+            later("The object store does not give it; try again.\n")
+        }
+    }
+}
