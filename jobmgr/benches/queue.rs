@@ -145,7 +145,7 @@ const MOST: i64 = 4;
 fn scope() -> Arc<Scope> {
     let limits = NAMES[NAMES.len() / 2..].iter().map(|name| ((*name).to_owned(), MOST)).collect();
     let names = Some(NAMES.map(str::to_owned).into());
-    Arc::new(Scope { names, except: ["other".to_owned()].into(), limits, cautious: false })
+    Arc::new(Scope { names, except: ["other".to_owned()].into(), limits, ..Scope::default() })
 }
 
 fn job(name: &str) -> NewJob {

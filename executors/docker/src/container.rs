@@ -67,7 +67,7 @@ fn host(job: &Job<Options>, config: &Config, engine: &Engine) -> Result<HostConf
         pids_limit: options.pids_limit.or(config.pids_limit),
         shm_size: options.shm_size.map(bytes),
         ulimits: ulimits(options),
-        device_requests: gpus(options, engine)?,
+        device_requests: gpus(job, engine.podman.as_deref())?,
         devices: (!options.devices.is_empty())
             .then(|| options.devices.iter().map(|device| self::device(device)).collect()),
         readonly_rootfs: options.read_only.then_some(true),
@@ -131,15 +131,19 @@ fn device(device: &str) -> DeviceMapping {
     }
 }
 
+/// The variable that names the GPUs which jobmgr gives the job.
+const GIVEN: &str = "JOBMGR_GPUS";
+
 /// Docker takes wishes for GPUs; podman knows them as devices of its Container Device Interface only, and before 5.4
 /// it passes over either without a word when asked by its API.
-fn gpus(options: &Options, engine: &Engine) -> Result<Option<Vec<DeviceRequest>>> {
-    let Some(gpus) = &options.gpus else { return Ok(None) };
-    let Some(version) = &engine.podman else {
+fn gpus(job: &Job<Options>, podman: Option<&str>) -> Result<Option<Vec<DeviceRequest>>> {
+    let given = job.env.get(GIVEN).map(|ids| Gpus::Ids(ids.split(',').map(str::to_owned).collect()));
+    let Some(gpus) = job.options.gpus.clone().or(given) else { return Ok(None) };
+    let Some(version) = podman else {
         let (count, device_ids) = match gpus {
             Gpus::All(_) => (Some(-1), None),
-            Gpus::Count(count) => (Some(i64::from(*count)), None),
-            Gpus::Ids(ids) => (None, Some(ids.clone())),
+            Gpus::Count(count) => (Some(i64::from(count)), None),
+            Gpus::Ids(ids) => (None, Some(ids)),
         };
         let capabilities = Some(vec![vec!["gpu".to_owned()]]);
         return Ok(Some(vec![DeviceRequest { count, device_ids, capabilities, ..Default::default() }]));
@@ -277,6 +281,22 @@ mod tests {
     fn versions_are_numbers() {
         assert!(gives_devices("5.10.0") && gives_devices("6.0.0-dev"));
         assert!(!gives_devices("4.9.3") && !gives_devices("5.3.1"));
+    }
+
+    #[test]
+    fn the_container_has_the_gpus_that_the_job_was_given() {
+        let (docker, podman) = (None, Some("5.4.0"));
+        let ids = |job: &Job<Options>, podman| {
+            let requests = gpus(job, podman).expect("it can")?;
+            Some((requests[0].count, requests[0].device_ids.clone()?))
+        };
+        let mut job = job();
+        assert_eq!(ids(&job, docker), None);
+        job.env.insert(GIVEN.into(), "GPU-1,GPU-2".into());
+        assert_eq!(ids(&job, docker), Some((None, vec!["GPU-1".into(), "GPU-2".into()])));
+        assert_eq!(ids(&job, podman), Some((None, vec!["nvidia.com/gpu=GPU-1".into(), "nvidia.com/gpu=GPU-2".into()])));
+        job.options.gpus = Some(Gpus::Ids(vec!["0".into()]));
+        assert_eq!(ids(&job, docker), Some((None, vec!["0".into()])), "what the jobspec names counts");
     }
 
     #[test]

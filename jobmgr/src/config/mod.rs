@@ -233,6 +233,8 @@ pub struct Worker {
     /// What jobs may require of a worker: words such as "gpu", or words with a value such as "os=linux".
     #[schemars(inner(regex(pattern = labels::PATTERN)))]
     pub labels: Vec<String>,
+    /// Which of the machine's GPUs jobs are given, by their ids or numbers; default all of them.
+    pub gpus: Option<Vec<String>>,
     /// How many jobs run at once.
     #[schemars(range(min = 1, max = 1024))]
     pub concurrency: usize,
@@ -272,6 +274,7 @@ impl Default for Worker {
         Self {
             name: None,
             labels: Vec::new(),
+            gpus: None,
             concurrency: 1,
             temp_dir: None,
             keep_failed: Duration::ZERO,

@@ -62,6 +62,7 @@ fn every_section_is_read() {
         MaxLogBytes = "2 KiB"
         Name = "gpu-machine"
         Labels = ["gpu", "os=linux"]
+        Gpus = ["0", "GPU-1"]
         [Retention]
         Keep = "30d"
         KeepFailed = "2w"
@@ -87,6 +88,7 @@ fn every_section_is_read() {
     assert_eq!((config.worker.keep_failed, config.worker.poll), (Duration::from_secs(3600), Duration::from_secs(1)));
     assert_eq!(config.worker.temp_dir, Some(PathBuf::from("/var/tmp")));
     assert_eq!((config.worker.name.as_deref(), config.worker.labels.len()), (Some("gpu-machine"), 2));
+    assert_eq!(config.worker.gpus, Some(vec!["0".to_owned(), "GPU-1".to_owned()]));
     let [day, hour] = [86_400, 3600].map(Duration::from_secs);
     let expected = Retention {
         keep: Some(30 * day),

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The variables by which a job learns which GPUs it was given: CUDA obeys the first, the container toolkit of NVIDIA
+/// the second, executors read the third. Each has their ids, with commas between them.
+pub const GIVEN: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "JOBMGR_GPUS"];
+
 /// A GPU of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {

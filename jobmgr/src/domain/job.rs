@@ -204,6 +204,8 @@ pub struct Job {
     pub worker: Option<String>,
     /// Which library's executor its last attempt was given to; `None`: one of jobmgr's own.
     pub executor: Option<serde_json::Value>,
+    /// The ids of the GPUs that its last attempt was given.
+    pub gpus: Vec<String>,
     /// How far it says that it is.
     pub progress: Option<Progress>,
     /// What it left, once it has ended.

@@ -76,6 +76,7 @@ impl NewJob {
             cancel_asked_ms: None,
             worker: None,
             executor: None,
+            gpus: Vec::new(),
             progress: None,
             ended: None,
         }

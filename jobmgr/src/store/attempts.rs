@@ -9,8 +9,8 @@ use super::finish::filled;
 use super::statements::Statements;
 use super::writer::{Done, Op};
 use super::{
-    Held, Renewal, audit, chunks, deliveries, dispatch, inputs, keep, logs, millis, submit, sweep, tokens, webhooks,
-    workers,
+    Held, Renewal, audit, chunks, deliveries, dispatch, gpus, inputs, keep, logs, millis, submit, sweep, tokens,
+    webhooks, workers,
 };
 use crate::domain::job::{AttemptEnding, Claim, Failure, JobId};
 
@@ -66,6 +66,7 @@ pub(super) async fn apply(
             done.ended.extend(done.swept.ended.iter().chain(&done.swept.overdue));
         }
         Op::Dispatch(write) => dispatch::apply(connection, statements, write, done).await?,
+        Op::Gpus(claim, ids) => gpus::give(connection, statements, claim, ids, done).await?,
         Op::Worker(write) => done.moved = workers::apply(connection, statements, write).await?,
         Op::Keep(write) => keep::apply(connection, statements, write, done).await?,
         Op::Input(write) => inputs::apply(connection, statements, write, done).await?,

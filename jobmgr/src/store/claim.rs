@@ -40,6 +40,8 @@ pub struct Scope {
     pub except: BTreeSet<String>,
     /// Of which of them only so many jobs may run at once, over all workers.
     pub limits: BTreeMap<String, i64>,
+    /// How many GPUs those need that need any: whoever claims has them at hand.
+    pub gpus: BTreeMap<String, usize>,
     /// None that is given up when its holder dies once more, since such a one runs already: it may be the one that
     /// kills them, and would take the other with it.
     pub cautious: bool,
@@ -252,7 +254,7 @@ async fn put_back_what_is_too_many(
     Ok(())
 }
 
-async fn lock(connection: &mut AnyConnection, statements: &Statements, name: &str) -> Outcome {
+pub(super) async fn lock(connection: &mut AnyConnection, statements: &Statements, name: &str) -> Outcome {
     let mut there = false;
     while !there {
         let lock = statements.query(&statements.lock_limit).bind(name.to_owned());

@@ -53,6 +53,8 @@ pub struct Taken {
     pub age: Duration,
     /// Whether its end was asked for.
     pub canceled: bool,
+    /// The ids of the GPUs that it was given.
+    pub gpus: Vec<String>,
 }
 
 /// What an executor may have left behind.
@@ -113,7 +115,7 @@ impl Texts {
             detach: text(&format!("update jobs set worker = null, lease_until = {{now}} + ? {HELD}")),
             orphaned: text(
                 "select id, epoch, attempt, name, parameters, tries, started_at, created_at, coalesce(cancel_at, 0), \
-                 {now} - started_at, max_retries, trace_parent from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
+                 {now} - started_at, max_retries, trace_parent, gpus from jobs where status = 'started' and lease_until < {now} and recover_by = ? \
                  order by lease_until limit ?{skip}",
             ),
             take: text(&format!("update jobs set worker = ?, lease_until = {{now}} + ?, epoch = epoch + 1 {HELD}")),
@@ -298,6 +300,7 @@ async fn take(
         uploads: dispatch.try_get(2)?,
         age: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(9)?).unwrap_or_default()),
         canceled: row.try_get::<i64, _>(8)? != 0,
+        gpus: super::gpus::from_column(row.try_get(12)?),
     }))
 }
 

@@ -31,6 +31,8 @@ mod feed;
 mod filesystem;
 /// The ends of jobs.
 mod finish;
+/// Which job has which GPUs.
+mod gpus;
 /// Files that clients uploaded, and the jobs that they were given to.
 mod inputs;
 /// What has been kept for long enough.
@@ -84,6 +86,7 @@ pub use error::StoreError;
 pub use events::{Event, Events};
 use feed::Feed;
 pub use feed::{Following, Heard, Told, UnderWay};
+pub use gpus::Giving;
 pub use keep::{Aging, Dropped, HeldArtifacts, NamedKeys, PAGE};
 pub use list::{Asked, Backlog, Counts, RATED};
 pub use news::News;
@@ -424,6 +427,11 @@ impl Store {
     /// Tells everybody who waits, at once, that jobs became runnable. A hint, as [`work`](Self::work).
     pub fn any_work(&self) -> &Notify {
         &self.shared.wake.any
+    }
+
+    /// Signals to all who wait in this process that jobs are runnable which they left to wait.
+    pub fn look_again(&self) {
+        self.shared.wake.look_again();
     }
 
     /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.

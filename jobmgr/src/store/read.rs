@@ -28,7 +28,8 @@ pub(super) async fn job(
 
 /// The columns of a job in lists.
 pub(super) const LISTED: &str = "id, status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, finished_at, cancel_at, \
-     worker, progress, error, exit_code, signal_number, executor, run_after, labels, max_retries, retry_of, key_text";
+     worker, progress, error, exit_code, signal_number, executor, run_after, labels, max_retries, retry_of, key_text, \
+     gpus";
 
 /// A job as lists have it: of its end only why it came.
 pub(super) fn listed(row: &AnyRow, id: JobId) -> Result<Job, StoreError> {
@@ -60,6 +61,7 @@ pub(super) fn listed(row: &AnyRow, id: JobId) -> Result<Job, StoreError> {
         cancel_asked_ms: row.try_get("cancel_at")?,
         worker: row.try_get("worker")?,
         executor: executor(row.try_get("executor")?),
+        gpus: super::gpus::from_column(row.try_get("gpus")?),
         progress: row.try_get::<Option<String>, _>("progress")?.and_then(|text| progress_from(&text)),
         ended: if status.is_terminal() { Some(reason_of_end(row)?) } else { None },
     })

@@ -79,6 +79,7 @@ pub(super) struct Statements {
     pub(super) set_installation: Text,
     pub(super) workers: super::workers::Texts,
     pub(super) dispatch: super::dispatch::Texts,
+    pub(super) gpus: super::gpus::Texts,
     pub(super) abandon: Text,
     pub(super) leave: Text,
     pub(super) keep: super::keep::Texts,
@@ -95,7 +96,8 @@ pub(super) struct Statements {
 pub(super) const HELD: &str = "where id = ? and epoch = ? and {status} = 'started'";
 /// What is read of a job that is taken from its holder.
 const TAKEN: &str = "id, epoch, crashes, crash_limit, attempt, worker, started_at, recover_by";
-const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null";
+const BACK: &str = "worker = null, lease_until = null, started_at = null, progress = null, recover_by = null, \
+                    gpus = null";
 /// Follows a claim's filter where it is cautious.
 const SAFE: &str = " and (crashes = 0 or crashes + 1 < crash_limit)";
 /// What is read of an artifact.
@@ -216,7 +218,7 @@ impl Statements {
             job: text(
                 "select status, reason, priority, name, parameters, user_id, attempt, created_at, started_at, \
                  finished_at, cancel_at, worker, progress, error, exit_code, signal_number, stdout, stderr, output, \
-                 notes, artifact_count, executor, run_after, labels, max_retries, retry_of, key_text \
+                 notes, artifact_count, executor, run_after, labels, max_retries, retry_of, key_text, gpus \
                  from jobs where id = ?",
             ),
             status: text("select status, attempt from jobs where id = ?"),
@@ -231,6 +233,7 @@ impl Statements {
             set_installation: text(&dialect.insert_new("installation (name, value) values (?, ?)")),
             workers: super::workers::Texts::new(dialect),
             dispatch: super::dispatch::Texts::new(dialect),
+            gpus: super::gpus::Texts::new(dialect),
             leave: text(&format!(
                 "update jobs set worker = null, lease_until = {{now}} {HELD} and recover_by is not null"
             )),

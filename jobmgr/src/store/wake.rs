@@ -91,6 +91,11 @@ impl Wake {
         self.any.notify_waiters();
     }
 
+    /// All of this process are to look.
+    pub(super) fn look_again(&self) {
+        self.signal(u64::MAX);
+    }
+
     /// Somebody asked for the end of a job.
     pub(super) fn cancel(&self, id: JobId) {
         // Nobody listens in a process without a worker.

@@ -97,6 +97,8 @@ pub(super) enum Op {
     },
     Worker(workers::Write),
     Dispatch(dispatch::Write),
+    /// Gives GPUs to an attempt.
+    Gpus(Claim, Vec<String>),
     Keep(keep::Write),
     Token(tokens::Write),
     Audit(audit::Write),
@@ -162,6 +164,8 @@ pub(super) struct Done {
     pub(super) token: Option<Token>,
     /// Messages that were claimed.
     pub(super) due: Vec<Due>,
+    /// The ids of GPUs that other jobs have.
+    pub(super) in_use: Vec<String>,
 }
 
 struct Request {

@@ -8,6 +8,7 @@ use jobmgr_plugin_api::Job;
 use tokio_util::sync::CancellationToken;
 
 use super::elsewhere::Uploads;
+use super::gpus::Share;
 use super::leases::Hold;
 use super::plugged::{Origin, Plugged};
 use super::running::Running;
@@ -18,12 +19,15 @@ use crate::domain::job::{Claim, Ended, Failure, Finish, Log, Reason};
 use crate::domain::jobspec::Jobspec;
 use crate::domain::keys;
 use crate::runner::Runner;
-use crate::store::{Taken, Worker};
+use crate::store::{Giving, Taken, Worker};
 
 /// When a job runs again that could not be run, or its result not be stored, now: doubled for each time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest such pause: `AGAIN` doubled so often, 80 seconds. What was away is found soon after it is back.
 const DOUBLINGS: u32 = 4;
+
+/// How long a job waits whose GPUs others turned out to have.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// How long a job waits for a worker that has its jobspec.
 pub(super) const UNKNOWN: Duration = Duration::from_secs(10);
@@ -84,7 +88,7 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     kept: &mut Kept,
     claim: &Claim,
-    hold: &Hold,
+    (hold, gpus): (&Hold, &mut Share),
     origin: Origin,
 ) -> (Ending, Option<Directory>) {
     let parts = &shared.parts;
@@ -107,6 +111,9 @@ pub(super) async fn run(
     {
         return (ending, None);
     }
+    if let Err(ending) = give(shared, claim, &spec, hold, gpus).await {
+        return (ending, None);
+    }
     let plugged = parts.plugins.has(&spec.executor);
     let made = if plugged && parts.plugins.capabilities(&spec.executor).recover {
         shared.root.elsewhere(&given::key(parts.store.installation(), claim))
@@ -121,7 +128,7 @@ pub(super) async fn run(
         Ok(files) => env.extend(files),
         Err(ending) => return (ending, Some(directory)),
     }
-    let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, &directory);
+    let (request, warnings) = given::request(parts.store.installation(), claim, &spec, env, (&directory, gpus.ids()));
     let mut running = Running::new(shared, claim, warnings);
     let said = if plugged {
         Plugged::new(shared, &spec, request.job, hold, Origin::Claimed).run(&mut running).await
@@ -220,6 +227,27 @@ async fn only_once(shared: &Shared, claim: &Claim, fence: &CancellationToken) ->
     match super::slot::until_done(shared, fence, || shared.parts.store.limit_crashes(claim, 1)).await {
         Some(true) => Ok(()),
         Some(false) | None => Err(Ending::Fenced),
+    }
+}
+
+/// Gives the job the GPUs that its jobspec says. Where it has just changed, they are not at hand yet.
+async fn give(shared: &Shared, claim: &Claim, spec: &Jobspec, hold: &Hold, gpus: &mut Share) -> Result<(), Ending> {
+    if !gpus.fit(spec.gpus) {
+        shared.stale.notify_one();
+        let why = format!("it needs {} GPUs, and this worker has not so many now", spec.gpus);
+        return Err(Ending::Release { delay: BUSY, why });
+    }
+    if spec.gpus == 0 {
+        return Ok(());
+    }
+    let give = || shared.parts.store.give_gpus(claim, gpus.ids().to_vec());
+    match super::slot::until_done(shared, &hold.fence, give).await {
+        Some(Giving::Given) => Ok(()),
+        Some(Giving::InUse(ids)) => {
+            gpus.lose(&ids);
+            Err(Ending::Release { delay: BUSY, why: format!("another job has {} still", ids.join(", ")) })
+        }
+        Some(Giving::Lost) | None => Err(Ending::Fenced),
     }
 }
 

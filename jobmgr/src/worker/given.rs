@@ -6,6 +6,7 @@ use jobmgr_plugin_api::Job;
 
 use super::verdict::Verdict;
 use super::workspace::Directory;
+use crate::domain::gpu::GIVEN;
 use crate::domain::job::{Claim, Reason};
 use crate::domain::jobspec::Jobspec;
 use crate::domain::parameters::{self, any_sealed};
@@ -43,7 +44,7 @@ pub(super) fn request(
     claim: &Claim,
     spec: &Jobspec,
     mut env: BTreeMap<String, String>,
-    directory: &Directory,
+    (directory, gpus): (&Directory, &[String]),
 ) -> (Request, Vec<String>) {
     let mut warnings = Vec::new();
     let show = |path: &std::path::Path| path.display().to_string();
@@ -67,6 +68,9 @@ pub(super) fn request(
         ("JOBMGR_OUTPUT".to_owned(), show(&directory.output())),
         ("JOBMGR_PROGRESS".to_owned(), show(&directory.progress())),
     ]);
+    if !gpus.is_empty() {
+        env.extend(GIVEN.map(|name| (name.to_owned(), gpus.join(","))));
+    }
     let key = key(installation, claim);
     let attempt = u32::try_from(claim.attempt).unwrap_or(u32::MAX);
     let options = serde_json::Value::Object(spec.options.clone());

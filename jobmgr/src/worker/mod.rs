@@ -17,6 +17,8 @@ mod elsewhere;
 mod ending;
 /// What a job is given: command, environment, directory.
 mod given;
+/// The GPUs that jobs are given.
+mod gpus;
 /// The leases that this worker holds.
 mod leases;
 /// What a running job writes, for those who look while it runs.
@@ -69,7 +71,7 @@ use crate::jobspecs::Jobspecs;
 use crate::metrics;
 use crate::runner::plugin::Plugins;
 use crate::secrets::Secrets;
-use crate::store::{Claiming, Scope, Store};
+use crate::store::{Claiming, Scope, Store, StoreError};
 use leases::Leases;
 use nameless::Nameless;
 use workspace::Root;
@@ -128,6 +130,7 @@ struct Shared {
     parts: Parts,
     root: Root,
     leases: Leases,
+    gpus: Arc<gpus::Pool>,
     /// What may be claimed.
     scope: watch::Receiver<Arc<Scope>>,
     /// What may be claimed for executors that run several jobs at once, by their names.
@@ -147,15 +150,18 @@ struct Shared {
 }
 
 impl Shared {
-    /// Who claims, and what, at this moment; `cautious` as in [`Scope`].
-    fn claiming(&self, cautious: bool) -> Claiming {
-        self.claiming_of(Arc::clone(&self.scope.borrow()), cautious)
-    }
-
-    /// The same, of some jobs.
-    fn claiming_of(&self, mut scope: Arc<Scope>, cautious: bool) -> Claiming {
+    /// Who claims, and what; `cautious` as in [`Scope`].
+    fn claiming(&self, mut scope: Arc<Scope>, cautious: bool) -> Claiming {
         Arc::make_mut(&mut scope).cautious |= cautious;
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
+    }
+
+    /// Learns which of its GPUs others have.
+    async fn look_for_gpus(&self) -> Result<(), StoreError> {
+        if self.gpus.any() {
+            self.gpus.others_have(self.parts.store.gpus_of_others(&self.root.id).await?);
+        }
+        Ok(())
     }
 
     /// Claims no more jobs, after one that left a process which nothing ends: what holds that would hold the next ones
@@ -204,12 +210,14 @@ impl Worker {
             dead.remove();
         }
         let root = Root::create(&parent, &installation).map_err(failed)?;
+        let gpus = gpus::chosen(crate::machine::gpus().await, parts.config.gpus.as_ref())?;
+        let pool = gpus::Pool::of(&gpus, parts.store.clone());
         let who = presence::Who {
             id: root.id.to_string(),
             name: parts.config.name.clone(),
             slots: parts.config.concurrency,
             labels: parts.config.labels.clone(),
-            gpus: crate::machine::gpus().await,
+            gpus,
         };
         let (store, blobs) = (parts.store.clone(), parts.blobs.clone());
         let mut presence = presence::Presence::new(
@@ -223,6 +231,7 @@ impl Worker {
         let draining = CancellationToken::new();
         let shared = Arc::new(Shared {
             leases: Leases::default(),
+            gpus: pool,
             root,
             parts,
             scope: presence.scope(),
@@ -234,6 +243,8 @@ impl Worker {
             draining: draining.clone(),
             ending: CancellationToken::new(),
         });
+        // Before anything is claimed: what runs elsewhere since before this start has its GPUs still.
+        shared.look_for_gpus().await.map_err(|error| error.to_string())?;
         let thread = own_thread().map_err(|error| format!("the worker's thread can't be started: {error}"))?;
         metrics::slots(shared.parts.config.concurrency);
         let slots = (0..shared.parts.config.concurrency).map(|_| thread.spawn(slot::run(Arc::clone(&shared))));
@@ -318,6 +329,9 @@ async fn sweep(shared: Arc<Shared>) {
                 forget(&shared.parts, &swept.ended).await;
             }
             Err(error) => warn!(%error, "can't look for expired leases"),
+        }
+        if let Err(error) = shared.look_for_gpus().await {
+            warn!(%error, "can't look which GPUs others have");
         }
         if let Err(error) = nameless.look(&shared).await {
             warn!(%error, "can't look for jobs that no worker can run");

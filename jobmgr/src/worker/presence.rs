@@ -254,7 +254,7 @@ impl Presence {
             self.published = Some(offers);
         }
         let alone = self.others().await?.is_empty();
-        let (scope, groups) = split(scope(&sound, &self.says.labels, alone), &sound, &plugins);
+        let (scope, groups) = split(scope(&sound, &self.says.labels, self.says.gpus.len(), alone), &sound, &plugins);
         self.groups.send_if_modified(|now| {
             let changed = **now != groups;
             if changed {
@@ -313,13 +313,17 @@ fn offer(name: &str, spec: &Jobspec) -> Offer {
     Offer { name: name.to_owned(), hash: spec.hash.clone(), about }
 }
 
-/// What a worker with these jobspecs and labels may claim.
-fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], alone: bool) -> Scope {
+/// What a worker with these jobspecs and labels, and so many GPUs, may claim.
+fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], gpus: usize, alone: bool) -> Scope {
     let mut names = BTreeSet::new();
     let mut except = BTreeSet::new();
     let mut limits = BTreeMap::new();
+    let mut needs = BTreeMap::new();
     for (name, spec) in specs {
-        let able = spec.matches(labels).is_ok();
+        let able = spec.matches(labels).is_ok() && spec.gpus <= gpus;
+        if able && spec.gpus > 0 {
+            needs.insert(name.clone(), spec.gpus);
+        }
         if able {
             names.insert(name.clone())
         } else {
@@ -329,7 +333,7 @@ fn scope(specs: &[(String, Arc<Jobspec>)], labels: &[String], alone: bool) -> Sc
             limits.insert(name.clone(), i64::try_from(most).unwrap_or(i64::MAX));
         }
     }
-    Scope { names: (!alone).then_some(names), except, limits, cautious: false }
+    Scope { names: (!alone).then_some(names), except, limits, gpus: needs, cautious: false }
 }
 
 /// Takes the jobs of executors that run several at once out of what the slots claim.
@@ -342,6 +346,7 @@ fn split(mut scope: Scope, specs: &[(String, Arc<Jobspec>)], plugins: &Plugins) 
         let group = groups.entry(spec.executor.clone()).or_default();
         group.names.get_or_insert_default().insert(name.clone());
         group.limits.extend(scope.limits.remove_entry(name));
+        group.gpus.extend(scope.gpus.remove_entry(name));
         if let Some(names) = &mut scope.names {
             names.remove(name);
         }
@@ -366,11 +371,11 @@ mod tests {
             ("here".to_owned(), spec(&format!("Requires = ['os={}']", std::env::consts::OS))),
         ];
         let labels = crate::machine::labels();
-        let alone = scope(&specs, &labels, true);
+        let alone = scope(&specs, &labels, 1, true);
         assert_eq!((alone.names, alone.except), (None, BTreeSet::from(["gpu".to_owned()])));
         assert_eq!(alone.limits, BTreeMap::from([("any".to_owned(), 2)]));
-        let among = scope(&specs, &labels, false);
+        let among = scope(&specs, &labels, 1, false);
         assert_eq!(among.names, Some(BTreeSet::from(["any".to_owned(), "here".to_owned()])));
-        assert!(scope(&specs, &["gpu".to_owned()], false).names.unwrap().contains("gpu"));
+        assert!(scope(&specs, &["gpu".to_owned()], 1, false).names.unwrap().contains("gpu"));
     }
 }

@@ -11,13 +11,14 @@ use tracing::{error, info, warn};
 use super::Shared;
 use super::attempt::{self, Ending, Kept};
 use super::elsewhere::forget_uploads;
+use super::gpus::Share;
 use super::leases::{self, Hold};
 use super::plugged::Origin;
 use crate::crash;
 use crate::domain::job::{Claim, Finish};
 use crate::metrics;
 use crate::runner::Runner;
-use crate::store::{StoreError, Taken};
+use crate::store::{Scope, StoreError, Taken};
 use crate::telemetry;
 
 /// After which pauses the objects of an attempt that lost its lease are looked for again.
@@ -37,8 +38,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// A claim; its lease, which is renewed from the moment that it is made; and the turn of a job with a last chance.
-type Held = (Claim, Hold, Turn);
+/// A claim; its lease, which is renewed from the moment that it is made; the turn of a job with a last chance; and its
+/// GPUs.
+type Held = (Claim, Hold, Turn, Share);
 
 /// The right to claim a job with a last chance, and to run it. A job that kills its worker takes those beside it along;
 /// since two of them are never side by side, it takes none of them into its own end.
@@ -50,12 +52,12 @@ fn turn(shared: &Shared) -> Turn {
 
 /// `asked`: when the claim was asked for. One whose answer took too long is not begun: the first look at the fences
 /// would end it.
-fn hold(shared: &Shared, claim: Claim, asked: Duration, turn: Turn) -> Held {
+fn hold(shared: &Shared, claim: Claim, asked: Duration, turn: Turn, gpus: Share) -> Held {
     crash::at(crash::Point::AfterClaim);
     let hold = shared.leases.hold(&claim, asked);
     shared.leases.fence_stale(shared.parts.config.lease);
     let turn = turn.filter(|_| claim.last_chance);
-    (claim, hold, turn)
+    (claim, hold, turn, gpus)
 }
 
 /// Works for an executor that runs several jobs at once, beside the slots, until the worker drains.
@@ -77,7 +79,8 @@ pub(super) async fn run_group(shared: Arc<Shared>, name: String, room: Arc<Semap
 /// Goes on with a job that was taken over; `asked`: when that was asked for.
 pub(super) async fn resume(shared: &Arc<Shared>, taken: Taken, asked: Duration, room: &Arc<Semaphore>) {
     let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
-    let held = hold(shared, taken.claim.clone(), asked, None);
+    let gpus = shared.gpus.held(taken.gpus.clone());
+    let held = hold(shared, taken.claim.clone(), asked, None, gpus);
     held.1.elsewhere.store(true, Ordering::Relaxed);
     if taken.canceled {
         held.1.cancel.cancel();
@@ -107,16 +110,10 @@ async fn next_of_group(shared: &Shared, name: &str) -> Option<Held> {
         tokio::pin!(signal);
         signal.as_mut().enable();
         let scope = shared.groups.borrow().get(name).cloned();
-        if let Some(scope) = scope {
-            let (asked, turn) = (leases::now(), turn(shared));
-            let claiming = shared.claiming_of(scope, turn.is_none());
-            match shared.parts.store.claim(&claiming, 1).await {
-                Ok(mut claims) if !claims.is_empty() => {
-                    return claims.pop().map(|claim| hold(shared, claim, asked, turn));
-                }
-                Ok(_) => drop(turn),
-                Err(error) => warn!(%error, "can't claim"),
-            }
+        if let Some(scope) = scope
+            && let Some(held) = claim(shared, scope).await
+        {
+            return Some(held);
         }
         let mut groups = shared.groups.clone();
         groups.mark_unchanged();
@@ -159,11 +156,9 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
         let signal = shared.parts.store.work().notified();
         tokio::pin!(signal);
         signal.as_mut().enable();
-        let (asked, turn) = (leases::now(), turn(shared));
-        match shared.parts.store.claim(&shared.claiming(turn.is_none()), 1).await {
-            Ok(mut claims) if !claims.is_empty() => return claims.pop().map(|claim| hold(shared, claim, asked, turn)),
-            Ok(_) => drop(turn),
-            Err(error) => warn!(%error, "can't claim"),
+        let scope = Arc::clone(&shared.scope.borrow());
+        if let Some(held) = claim(shared, scope).await {
+            return Some(held);
         }
         let jitter = config.poll.mul_f64(fastrand::f64() * 0.1);
         tokio::select! {
@@ -173,6 +168,21 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
         }
     }
     None
+}
+
+/// One look at the queue.
+async fn claim(shared: &Shared, mut scope: Arc<Scope>) -> Option<Held> {
+    let choice = shared.gpus.choose(&mut scope, shared.gpus.none()).await;
+    let (asked, turn) = (leases::now(), turn(shared));
+    let claiming = shared.claiming(scope, turn.is_none());
+    let claimed = shared.parts.store.claim(&claiming, 1).await;
+    let claimed = claimed.unwrap_or_else(|error| {
+        warn!(%error, "can't claim");
+        Vec::new()
+    });
+    let claim = claimed.into_iter().next();
+    let gpus = choice.keep(claim.as_ref(), &claiming.scope);
+    claim.map(|claim| hold(shared, claim, asked, turn, gpus))
 }
 
 /// Runs a claim to its end; gives the claim that was made with it.
@@ -195,7 +205,7 @@ fn waited(claim: &Claim) -> Duration {
 async fn to_its_end(
     shared: &Arc<Shared>,
     kept: &mut Kept,
-    (mut claim, hold, turn): Held,
+    (mut claim, hold, turn, mut gpus): Held,
     origin: Origin,
     claims: bool,
 ) -> Option<Held> {
@@ -206,7 +216,10 @@ async fn to_its_end(
     let trace = telemetry::attempt(&claim, waited);
     claim.trace_parent = trace.parent().map(|parent| parent.to_string());
     let begun = Instant::now();
-    let (ending, directory) = attempt::run(shared, kept, &claim, &hold, origin).await;
+    let (ending, directory) = attempt::run(shared, kept, &claim, (&hold, &mut gpus), origin).await;
+    if hold.elsewhere.load(Ordering::Relaxed) && matches!(ending, Ending::Detach { .. } | Ending::Fenced) {
+        gpus.leave();
+    }
     metrics::attempted(&claim.name, ending.had_jobspec(), ending.word(), begun.elapsed());
     trace.end(ending.word());
     let next = match ending {
@@ -219,7 +232,8 @@ async fn to_its_end(
                 }
             };
             // The commit waits for the disk; the directory goes meanwhile.
-            let (next, spare) = tokio::join!(self::finish(shared, &claim, &finish, &hold, turn, claims), removal);
+            let (next, spare) =
+                tokio::join!(self::finish(shared, (&claim, &finish), &hold, (turn, gpus), claims), removal);
             kept.spare = spare.or(kept.spare.take());
             if claim.attempt > 1 {
                 tokio::spawn(forget_earlier(Arc::clone(shared), claim));
@@ -281,19 +295,22 @@ async fn left(shared: &Shared, claim: &Claim, hold: &Hold, done: Option<bool>) {
 /// Writes the end, and claims the next job with it.
 async fn finish(
     shared: &Arc<Shared>,
-    claim: &Claim,
-    finish: &Arc<Finish>,
+    (claim, finish): (&Claim, &Arc<Finish>),
     hold: &Hold,
-    turn: Turn,
+    (turn, gpus): (Turn, Share),
     claims: bool,
 ) -> Option<Held> {
     // The next one's turn begins with the end of this one.
     let turn = turn.or_else(|| self::turn(shared));
+    let claims = claims && !shared.draining.is_cancelled();
+    let mut scope = Arc::clone(&shared.scope.borrow());
+    // Those of this job are free from the moment that its end is written.
+    let choice = if claims { Ok(shared.gpus.choose(&mut scope, gpus).await) } else { Err(gpus) };
     let tried = AtomicBool::new(false);
     let done = until_done(shared, &hold.fence, || async {
         tried.store(true, Ordering::Relaxed);
         let asked = leases::now();
-        let next = (claims && !shared.draining.is_cancelled()).then(|| shared.claiming(turn.is_none()));
+        let next = claims.then(|| shared.claiming(Arc::clone(&scope), turn.is_none()));
         let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
         Ok((asked, done))
     });
@@ -304,7 +321,12 @@ async fn finish(
                 let (shared, claim, finish) = (Arc::clone(shared), claim.clone(), Arc::clone(finish));
                 tokio::spawn(async move { forget_uploads(&shared, &claim, &finish.ended.artifacts).await });
             }
-            next.pop().map(|claim| self::hold(shared, claim, asked, turn))
+            let next = next.pop();
+            let gpus = match choice {
+                Ok(choice) => choice.keep(next.as_ref(), &scope),
+                Err(gpus) => gpus,
+            };
+            next.map(|claim| self::hold(shared, claim, asked, turn, gpus))
         }
         Some((_, None)) => {
             metrics::lease_lost();

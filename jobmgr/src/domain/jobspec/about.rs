@@ -33,6 +33,8 @@ pub struct About {
     pub keep_artifacts_ms: Option<u64>,
     /// The labels that a worker needs.
     pub requires: Vec<String>,
+    /// How many of the worker's GPUs it has for itself.
+    pub gpus: usize,
     /// The JSON Schema of its parameters.
     pub parameters: Value,
 }
@@ -49,6 +51,7 @@ impl Default for About {
             keep_failed_ms: None,
             keep_artifacts_ms: None,
             requires: Vec::new(),
+            gpus: 0,
             parameters: json!({ "type": "object" }),
         }
     }
@@ -68,6 +71,7 @@ impl About {
             keep_failed_ms: jobspec.keep_failed.map(millis),
             keep_artifacts_ms: jobspec.keep_artifacts.map(millis),
             requires: jobspec.requires.clone(),
+            gpus: jobspec.gpus,
             parameters: schema(&jobspec.parameters),
         }
     }
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_published_is_what_the_file_says() {
-        let text = "Command = 'x'\nPriority = 7\nQueueTimeout = '2s'\nRequires = ['gpu']\nKeep = '2d'\nKeepFailed = '3d'\n\
+        let text = "Command = 'x'\nPriority = 7\nQueueTimeout = '2s'\nRequires = ['gpu']\nGpus = 2\nKeep = '2d'\nKeepFailed = '3d'\n\
                     [[Parameter]]\nName = 'n'\nType = 'int'\nDefault = 5\n\
                     [[Parameter]]\nName = 'mode'\nType = 'enum'\nValues = ['1', '2']\nDefault = '1'\n\
                     [[Parameter]]\nName = 'text'\nType = 'string'\nDescription = 'any'";
@@ -183,6 +187,7 @@ mod tests {
             (about.priority, about.queue_timeout(), about.timeout_ms),
             (7, Some(Duration::from_secs(2)), 10_000)
         );
+        assert_eq!((about.requires.as_slice(), about.gpus), (&["gpu".to_owned()][..], 2));
         let day = 24 * 3_600_000;
         assert_eq!(
             (about.keep_ms, about.keep_failed_ms, about.keep_artifacts_ms),

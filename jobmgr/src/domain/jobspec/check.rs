@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{ExecutorCheck, Jobspec, Parameter, ParameterType, Retry, file, names, retry};
 use crate::domain::duration::GoDuration;
+use crate::domain::gpu::GIVEN;
 use crate::domain::job::Reason;
 use crate::domain::settings::{self, Document, Mistake};
 use crate::domain::{labels, parameters};
@@ -43,6 +44,12 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
     }
     labels::check(&file.requires)
         .map_err(|(index, text)| wrong(&format!("Requires.{index}"), format!("'Requires': {text}")))?;
+    let gpus = gpus(file.gpus).map_err(|text| wrong("Gpus", text))?;
+    if let Some(name) = GIVEN.into_iter().find(|name| gpus > 0 && file.env.contains_key(*name)) {
+        let text =
+            format!("'{name}' is set to the GPUs that the job is given, since there is 'Gpus'; remove one of them");
+        return Err(wrong(&format!("Env.{name}"), text));
+    }
     Ok(Jobspec {
         description: file.description,
         command: file.command,
@@ -58,6 +65,7 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
         parameters: all_parameters(file.parameters, document)?,
         hash: String::new(),
         requires: file.requires,
+        gpus,
         max_running: max_running(file.max_running).map_err(|text| wrong("MaxRunning", text))?,
         queue_timeout: queue_timeout(file.queue_timeout).map_err(|text| wrong("QueueTimeout", text))?,
         retry: file.retry.map(|retry| again(retry, document)).transpose()?,
@@ -66,6 +74,12 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
         keep_failed: file.keep_failed,
         keep_artifacts: file.keep_artifacts,
     })
+}
+
+fn gpus(count: Option<i64>) -> Result<usize, String> {
+    let refused = |count| format!("'Gpus' must be 1 to 64, and is {count}; leave it out for a job that needs none");
+    let serves = |count: i64| usize::try_from(count).ok().filter(|count| (1..=64).contains(count));
+    count.map_or(Ok(0), |count| serves(count).ok_or_else(|| refused(count)))
 }
 
 fn max_running(most: Option<i64>) -> Result<Option<u64>, String> {

@@ -65,6 +65,10 @@ pub(super) struct Jobspec {
     #[serde(default)]
     #[schemars(inner(regex(pattern = labels::PATTERN)))]
     pub requires: Vec<String>,
+    /// How many of the worker's GPUs the job has, for itself alone. Default: it is given none.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 64))]
+    pub gpus: Option<i64>,
     /// How many jobs of this jobspec may run at once, over all workers. Default: as many as workers will.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000))]

@@ -57,6 +57,8 @@ pub struct Jobspec {
     pub parameters: Vec<Parameter>,
     /// The labels that a worker must have to run it.
     pub requires: Vec<String>,
+    /// How many of the worker's GPUs it has for itself.
+    pub gpus: usize,
     /// How many jobs of it may run at once, over all workers; `None`: as many as workers will.
     pub max_running: Option<u64>,
     /// How long a job may wait for its first start; more than zero. `None`: for ever.

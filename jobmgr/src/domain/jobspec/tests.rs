@@ -31,6 +31,7 @@ fn a_command_is_enough() {
         options: serde_json::Map::new(),
         priority: 50,
         parameters: vec![],
+        gpus: 0,
         requires: vec![],
         max_running: None,
         queue_timeout: None,
@@ -60,6 +61,7 @@ fn every_key_is_read() {
         Executor = "docker"
         Priority = 7
         Requires = ["gpu", "os=linux"]
+        Gpus = 4
         MaxRunning = 2
         QueueTimeout = "1h"
         Retry = { Max = 3, Backoff = "1m", On = ["timeout", "unkillable"] }
@@ -102,6 +104,7 @@ fn every_key_is_read() {
     assert!(style.optional && !message.optional);
     let [minute, hour] = [60, 3600].map(Duration::from_secs);
     assert_eq!((spec.requires.as_slice(), spec.max_running), (&["gpu".to_owned(), "os=linux".to_owned()][..], Some(2)));
+    assert_eq!(spec.gpus, 4);
     assert_eq!((spec.queue_timeout, spec.rerun_after_crash), (Some(hour), false));
     let retry = Retry { max: 3, backoff: minute, on: vec![Reason::Timeout, Reason::Unkillable] };
     assert_eq!(spec.retry, Some(retry));
@@ -197,6 +200,12 @@ fn values_that_cannot_serve_are_refused() {
         ("Requires = ['gpu', 'a b']", "line 2, column 20: 'Requires': 'a b' is not a label; use up to 100 of"),
         ("Requires = ['gpu', 'gpu']", "line 2, column 20: 'Requires': 'gpu' is there twice"),
         ("Requires = 'gpu'", "'Requires' must be an array"),
+        ("Gpus = 0", "line 2, column 8: 'Gpus' must be 1 to 64, and is 0; leave it out for a job that needs none"),
+        ("Gpus = 65", "'Gpus' must be 1 to 64, and is 65"),
+        (
+            "Gpus = 1\nEnv = { CUDA_VISIBLE_DEVICES = '0' }",
+            "line 3, column 32: 'CUDA_VISIBLE_DEVICES' is set to the GPUs that the job is given, since there is 'Gpus'",
+        ),
         ("MaxRunning = 0", "'MaxRunning' must be 1 to 1000000, and is 0; leave it out for no limit"),
         ("MaxRunning = -1", "'MaxRunning' must be 1 to 1000000, and is -1"),
         ("MaxRunning = 1000001", "'MaxRunning' must be 1 to 1000000"),

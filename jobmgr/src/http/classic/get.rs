@@ -290,6 +290,7 @@ mod tests {
             cancel_asked_ms: None,
             worker: None,
             executor: None,
+            gpus: Vec::new(),
             progress: None,
             ended: None,
         };

@@ -49,6 +49,8 @@ pub struct JobInfo {
     /// The id of the worker that has it, or had it last.
     #[oai(nullable)]
     worker: Option<String>,
+    /// The ids of the GPUs that its last attempt was given, each to this job alone.
+    gpus: Vec<String>,
     // As above.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +232,7 @@ impl JobInfo {
             max_retries: job.max_retries,
             executor: (job.attempt > 0).then(|| executor.to_owned()),
             worker: job.worker,
+            gpus: job.gpus,
             progress: job.progress.map(ProgressInfo::from),
             exit_code: ended.exit_code,
             signal: ended.signal,
@@ -297,6 +300,7 @@ impl Example for JobInfo {
             max_retries: None,
             executor: Some(DEFAULT_EXECUTOR.into()),
             worker: Some("gpu-1-0b6f2c".into()),
+            gpus: vec!["GPU-8a1f0c52-7f0e-4c1b-9d3a-5b6e7f809a1b".into()],
             progress: Some(ProgressInfo { percent: 100.0, message: "drawn".into() }),
             exit_code: Some(0),
             signal: None,

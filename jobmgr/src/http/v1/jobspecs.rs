@@ -87,6 +87,8 @@ struct JobspecInfo {
     queue_timeout_ms: Option<u64>,
     /// The labels that a worker needs to run it.
     requires: Vec<String>,
+    /// How many of the worker's GPUs a job has for itself.
+    gpus: usize,
     /// The JSON Schema of its parameters.
     parameters: Any<Value>,
     /// Why it can't serve, with the file and the place in it; null: it can.
@@ -104,6 +106,7 @@ impl JobspecInfo {
             timeout_ms: Some(about.timeout_ms),
             queue_timeout_ms: about.queue_timeout_ms,
             requires: about.requires,
+            gpus: about.gpus,
             parameters: Any(about.parameters),
             error: None,
         }
@@ -118,6 +121,7 @@ impl JobspecInfo {
             timeout_ms: None,
             queue_timeout_ms: None,
             requires: Vec::new(),
+            gpus: 0,
             parameters: Any(About::default().parameters),
             error: Some(why),
         }

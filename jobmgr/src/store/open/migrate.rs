@@ -24,6 +24,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (7, "tokens", include_str!("../../../migrations/sqlite/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/sqlite/0008_webhooks.sql")),
             (9, "traces", include_str!("../../../migrations/sqlite/0009_traces.sql")),
+            (10, "gpus", include_str!("../../../migrations/sqlite/0010_gpus.sql")),
         ],
         Dialect::Postgres => &[
             (2, "queue", include_str!("../../../migrations/postgres/0002_queue.sql")),
@@ -34,6 +35,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (7, "tokens", include_str!("../../../migrations/postgres/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/postgres/0008_webhooks.sql")),
             (9, "traces", include_str!("../../../migrations/postgres/0009_traces.sql")),
+            (10, "gpus", include_str!("../../../migrations/postgres/0010_gpus.sql")),
         ],
         Dialect::Mysql => &[
             (2, "queue", include_str!("../../../migrations/mysql/0002_queue.sql")),
@@ -44,6 +46,7 @@ fn migrations(dialect: Dialect) -> Vec<Migration> {
             (7, "tokens", include_str!("../../../migrations/mysql/0007_tokens.sql")),
             (8, "webhooks", include_str!("../../../migrations/mysql/0008_webhooks.sql")),
             (9, "traces", include_str!("../../../migrations/mysql/0009_traces.sql")),
+            (10, "gpus", include_str!("../../../migrations/mysql/0010_gpus.sql")),
         ],
     };
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {

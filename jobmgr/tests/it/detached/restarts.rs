@@ -1,7 +1,8 @@
 use jobmgr::crash::VARIABLE;
 use jobmgr::domain::job::Status;
 
-use super::{Site, attempts, ended, is_whole, log, start, status};
+use super::{Site, WAIT, attempts, ended, is_whole, log, start, status};
+use crate::support::libraries::of_c;
 use crate::support::processes::{Signal, children, signal};
 use crate::support::server::{Server, eventually};
 
@@ -208,4 +209,38 @@ fn the_time_of_a_job_is_counted_from_its_beginning() {
     assert_eq!(job.ended.unwrap().error.as_deref(), Some("timeout after 6s"));
     assert!(took >= 6000, "{took} ms");
     eventually("nothing of it is left", || site.cluster.left().is_empty());
+}
+
+/// Nobody holds the job for a while, and its GPU is its own all the same.
+#[test]
+fn a_job_keeps_its_gpu_while_the_server_is_killed_and_starts_again() {
+    let site = Site::new(&format!("{CONFIG}\nConcurrency = 2\nGpus = ['1']"));
+    let Some(()) = of_c("nvml.c", &site.home.path("libnvidia-ml.so.1"), &[]) else { return };
+    site.spec("held", &format!("echo $JOBMGR_GPUS; {WAIT}"), "Gpus = 1");
+    site.home.sh("waits", "echo $JOBMGR_GPUS", "Gpus = 1");
+    let serve = || {
+        let mut command = site.home.jobmgr(&["serve"]);
+        command.env("LD_LIBRARY_PATH", site.home.dir.path());
+        site.home.serve_by(command)
+    };
+    let mut server = serve();
+    let held = start(&server, "held");
+    eventually("it runs", || site.begun().len() == 1);
+    let waits = start(&server, "waits");
+    for _ in 0..2 {
+        signal(server.pid(), Signal::KILL);
+        server.exit();
+        let before = site.cluster.count("recovers by handle");
+        server = serve();
+        eventually("it is taken over", || site.cluster.count("recovers by handle") > before);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!((status(&server, held), status(&server, waits)), ("started".into(), "queued".into()));
+    }
+    site.go();
+    let job = ended(&server, &site, held);
+    assert_eq!((job.status, job.attempt, job.gpus), (Status::Completed, 1, vec!["GPU-1".to_owned()]));
+    assert_eq!(log(&server, held, "stdout"), "GPU-1\nbegun\nover\n");
+    let job = ended(&server, &site, waits);
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1), "it was not given back meanwhile");
+    assert_eq!(log(&server, waits, "stdout"), "GPU-1\n");
 }

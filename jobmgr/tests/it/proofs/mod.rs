@@ -12,6 +12,8 @@ mod clients;
 mod cut_streams;
 /// SIGTERM in the middle of each thing that a worker does.
 mod drained;
+/// Workers that have the same GPUs.
+mod gpus;
 /// Many streams on which nothing happens.
 mod idle_streams;
 /// kill -9 of the API while clients submit.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use jobmgr::domain::gpu::Gpu;
-use jobmgr::store::{Offer, Presence, Scope};
+use jobmgr::store::{Giving, Offer, Presence, Scope};
 
 pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     a_worker_claims_what_it_has(&fresh().await).await;
@@ -12,6 +12,7 @@ pub async fn all<F: Future<Output = Store>>(fresh: impl Fn() -> F) {
     the_cautious_leave_jobs_with_a_last_chance(&fresh().await).await;
     no_more_run_than_may(&fresh().await).await;
     no_more_run_than_may_with_many_claimers(&fresh().await).await;
+    a_gpu_is_one_job_s(&fresh().await).await;
     workers_are_seen_and_forgotten(&fresh().await).await;
     jobspecs_are_published(&fresh().await).await;
     a_duty_is_one_worker_s(&fresh().await).await;
@@ -73,6 +74,33 @@ async fn the_cautious_leave_jobs_with_a_last_chance(store: &Store) {
     let last = store.claim(&by("w", LEASE), 9).await.unwrap().remove(0);
     assert_eq!((last.id, last.last_chance), (bad, true));
     assert_eq!(store.crashed(&last).await.unwrap().ended, [bad]);
+}
+
+async fn a_gpu_is_one_job_s(store: &Store) {
+    for _ in 0..3 {
+        store.submit(job("a", 50)).await.unwrap();
+    }
+    let (first, second) = (claim_one(store, "v", LEASE).await.unwrap(), claim_one(store, "w", LEASE).await.unwrap());
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let give = async |claim: &Claim, gpus: &[&str]| store.give_gpus(claim, ids(gpus)).await.unwrap();
+    let gpus = async |claim: &Claim| store.job(claim.id).await.unwrap().unwrap().gpus;
+    assert_eq!(give(&first, &["GPU-0", "GPU-1"]).await, Giving::Given);
+    assert_eq!(give(&first, &["GPU-0", "GPU-1"]).await, Giving::Given, "once more is no harm");
+    let in_use = Giving::InUse(ids(&["GPU-1"]));
+    assert_eq!(give(&second, &["GPU-1", "GPU-2"]).await, in_use);
+    assert_eq!((gpus(&first).await, gpus(&second).await), (ids(&["GPU-0", "GPU-1"]), ids(&[])), "all or none");
+    assert_eq!(give(&second, &["GPU-2"]).await, Giving::Given);
+    let of_others = store.gpus_of_others("w").await.unwrap();
+    assert_eq!(of_others.into_iter().collect::<Vec<_>>(), ids(&["GPU-0", "GPU-1"]));
+    // With the attempt they are free; the job tells what its last attempt had.
+    assert!(store.finish(&first, completed(1, b""), None).await.unwrap().is_some());
+    assert_eq!(gpus(&first).await, ids(&["GPU-0", "GPU-1"]));
+    assert_eq!(give(&first, &["GPU-3"]).await, Giving::Lost);
+    let third = claim_one(store, "v", LEASE).await.unwrap();
+    assert_eq!(give(&third, &["GPU-1"]).await, Giving::Given);
+    assert!(store.release(&second, Duration::ZERO, "not now").await.unwrap());
+    assert_eq!((gpus(&second).await, store.gpus_of_others("v").await.unwrap().len()), (ids(&[]), 0));
+    assert_eq!(give(&second, &["GPU-2"]).await, Giving::Lost);
 }
 
 fn two_of_a() -> Scope {
