@@ -138,6 +138,10 @@ const GIVEN: &str = "JOBMGR_GPUS";
 /// it passes over either without a word when asked by its API.
 fn gpus(job: &Job<Options>, podman: Option<&str>) -> Result<Option<Vec<DeviceRequest>>> {
     let given = job.env.get(GIVEN).map(|ids| Gpus::Ids(ids.split(',').map(str::to_owned).collect()));
+    if given.is_some() && job.options.gpus.is_some() {
+        let text = "Gpus: the job is given some by 'Gpus' beside [Options]; remove one of the two";
+        return Err(Error::invalid(text));
+    }
     let Some(gpus) = job.options.gpus.clone().or(given) else { return Ok(None) };
     let Some(version) = podman else {
         let (count, device_ids) = match gpus {
@@ -296,7 +300,7 @@ mod tests {
         assert_eq!(ids(&job, docker), Some((None, vec!["GPU-1".into(), "GPU-2".into()])));
         assert_eq!(ids(&job, podman), Some((None, vec!["nvidia.com/gpu=GPU-1".into(), "nvidia.com/gpu=GPU-2".into()])));
         job.options.gpus = Some(Gpus::Ids(vec!["0".into()]));
-        assert_eq!(ids(&job, docker), Some((None, vec!["0".into()])), "what the jobspec names counts");
+        assert!(gpus(&job, docker).unwrap_err().to_string().contains("beside [Options]"), "others may have those");
     }
 
     #[test]

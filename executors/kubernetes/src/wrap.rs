@@ -74,7 +74,8 @@ pub fn grants(job: &Job<Options>, ctx: &Context<'_>) -> Result<Option<String>> {
     if grants.len() > MAX_GRANTS {
         let (count, size) = (wrap.artifacts, grants.len());
         return Err(Error::invalid(format!(
-            "Wrap.Artifacts: the addresses for {count} files take {size} bytes, and {MAX_GRANTS} fit into a variable"
+            "Wrap.Artifacts: the addresses for {count} files, and for the job's input files, take {size} bytes, and \
+             {MAX_GRANTS} fit into a variable"
         )));
     }
     Ok(Some(grants))

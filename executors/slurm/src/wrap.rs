@@ -81,7 +81,8 @@ pub fn grants(wrap: &Wrap, ctx: &Context<'_>) -> Result<String> {
     if grants.len() > MAX_SCRIPT / 2 {
         let (count, size, most) = (wrap.artifacts, grants.len(), MAX_SCRIPT / 2);
         return Err(Error::invalid(format!(
-            "Wrap.Artifacts: the addresses for {count} files take {size} bytes; at most {most} fit into a script"
+            "Wrap.Artifacts: the addresses for {count} files, and for the job's input files, take {size} bytes; at most \
+             {most} fit into a script"
         )));
     }
     Ok(grants)

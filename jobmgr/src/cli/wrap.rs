@@ -13,7 +13,7 @@ use crate::wrap::{self, Options};
 #[derive(clap::Args)]
 pub(super) struct Wrap {
     /// The file of grants that the executor wrote, or the JSON itself; default $JOBMGR_GRANTS. Without, nothing is
-    /// uploaded
+    /// fetched or uploaded
     #[arg(long, value_name = "FILE")]
     grants: Option<String>,
     /// Where the exit status is written, as a number and a line feed, after everything else; default $JOBMGR_EXIT_FILE
@@ -22,7 +22,7 @@ pub(super) struct Wrap {
     /// Upload the whole output too, which is passed through in either case
     #[arg(long)]
     log: bool,
-    /// For how long an upload is tried again while the store or the server is away
+    /// For how long an upload, or an input file, is tried again while the store or the server is away
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     patience: Duration,
     /// The command and its arguments

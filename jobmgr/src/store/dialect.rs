@@ -72,8 +72,8 @@ impl Dialect {
     }
 
     /// The status of a job in a condition that names the job, too. Few jobs are queued or started, and a server may take
-    /// the index of those for it instead of the key; in that is whatever was, until the server has cleaned up, which waits
-    /// for the longest transaction of all its databases.
+    /// the index of those for it instead of the key. That index keeps the entries of jobs whose status has changed until the
+    /// server has cleaned up, which waits for the longest transaction of all its databases.
     fn status(self) -> &'static str {
         match self {
             Dialect::Sqlite => "status",

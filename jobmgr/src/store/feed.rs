@@ -28,7 +28,7 @@ const PAGE: u32 = 200;
 const GAP: Duration = Duration::from_millis(2);
 /// How often is looked where nobody tells of changes: just after there was something, and after a long while without.
 /// Between the two it is a small part of that while.
-const OFTEN: Duration = Duration::from_millis(10);
+const OFTEN: Duration = Duration::from_millis(5);
 const SELDOM: Duration = Duration::from_millis(250);
 const PART: u32 = 50;
 /// How often is looked how far jobs are.

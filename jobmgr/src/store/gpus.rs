@@ -54,16 +54,15 @@ impl Store {
         })
     }
 
-    /// The ids of the GPUs that jobs have which this worker does not hold.
+    /// The workers of jobs that have GPUs, and the ids of these; a job that nobody holds has an empty one.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn gpus_of_others(&self, worker: &str) -> Result<BTreeSet<String>, StoreError> {
+    pub async fn given_gpus(&self) -> Result<Vec<(String, Vec<String>)>, StoreError> {
         let given = self.read(|connection, statements| {
             Box::pin(async move { given(connection, statements).await.map_err(StoreError::from) })
         });
-        let others = given.await?.into_iter().filter(|(_, holder, _)| holder != worker);
-        Ok(others.flat_map(|(_, _, ids)| ids).collect())
+        Ok(given.await?.into_iter().map(|(_, worker, ids)| (worker, ids)).collect())
     }
 }
 
@@ -73,8 +72,18 @@ async fn given(connection: &mut AnyConnection, statements: &Statements) -> Outco
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, from_column(row.try_get(2)?)))).collect()
 }
 
-/// Does the write. Two workers of one machine may have chosen the same GPU: whoever gets the lock of its name second sees
-/// that the other has it.
+/// Locks the names of all that are about to be given, in their order. Two workers of one machine may have chosen the same
+/// GPU: whoever is second sees that the other has it.
+pub(super) async fn lock_all(connection: &mut AnyConnection, statements: &Statements, ops: &[Op]) -> Outcome {
+    let ids = ops.iter().flat_map(|op| if let Op::Gpus(_, ids) = op { &ids[..] } else { &[] });
+    for id in ids.collect::<BTreeSet<_>>() {
+        // No jobspec has such a name.
+        lock(connection, statements, &format!("gpu/{id}")).await?;
+    }
+    Ok(())
+}
+
+/// Does the write; their names are locked.
 pub(super) async fn give(
     connection: &mut AnyConnection,
     statements: &Statements,
@@ -82,10 +91,6 @@ pub(super) async fn give(
     ids: &[String],
     done: &mut Done,
 ) -> Outcome {
-    for id in ids.iter().collect::<BTreeSet<_>>() {
-        // No jobspec has such a name.
-        lock(connection, statements, &format!("gpu/{id}")).await?;
-    }
     let others = given(connection, statements).await?.into_iter().filter(|(job, ..)| *job != claim.id);
     let in_use: BTreeSet<String> = others.flat_map(|(_, _, theirs)| theirs).collect();
     done.in_use = ids.iter().filter(|id| in_use.contains(*id)).cloned().collect();

@@ -429,9 +429,9 @@ impl Store {
         &self.shared.wake.any
     }
 
-    /// Signals to all who wait in this process that jobs are runnable which they left to wait.
-    pub fn look_again(&self) {
-        self.shared.wake.look_again();
+    /// Signals to so many who wait in this process that jobs may be runnable which they left to wait.
+    pub fn look_again(&self, count: usize) {
+        self.shared.wake.look_again(count as u64);
     }
 
     /// Tells of jobs whose end is asked for. A hint: it may be lost, so look at [`canceled`](Self::canceled) as well.

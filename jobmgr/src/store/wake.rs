@@ -91,9 +91,9 @@ impl Wake {
         self.any.notify_waiters();
     }
 
-    /// All of this process are to look.
-    pub(super) fn look_again(&self) {
-        self.signal(u64::MAX);
+    /// So many of this process are to look.
+    pub(super) fn look_again(&self, count: u64) {
+        self.signal(count);
     }
 
     /// Somebody asked for the end of a job.

@@ -17,8 +17,8 @@ use super::statements::Statements;
 use super::submit::Given;
 use super::wake::Wake;
 use super::{
-    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, finish, inputs, keep, script, submit,
-    tokens, webhooks, workers,
+    Renewal, StoreError, Submitted, Swept, attempts, audit, deliveries, events, finish, gpus, inputs, keep, script,
+    submit, tokens, webhooks, workers,
 };
 use crate::auth::Token;
 use crate::crash::{self, Point};
@@ -456,6 +456,7 @@ async fn transaction(
     let mut done: Vec<Done> = ops.iter().map(|_| Done::default()).collect();
     submit::all(connection, statements, ops, &mut done).await?;
     finish::together(connection, statements, ops, &mut done).await?;
+    gpus::lock_all(connection, statements, ops).await?;
     for (op, done) in ops.iter().zip(&mut done) {
         attempts::apply(connection, statements, op, done).await?;
     }

@@ -232,22 +232,22 @@ async fn only_once(shared: &Shared, claim: &Claim, fence: &CancellationToken) ->
 
 /// Gives the job the GPUs that its jobspec says. Where it has just changed, they are not at hand yet.
 async fn give(shared: &Shared, claim: &Claim, spec: &Jobspec, hold: &Hold, gpus: &mut Share) -> Result<(), Ending> {
-    if !gpus.fit(spec.gpus) {
-        shared.stale.notify_one();
-        let why = format!("it needs {} GPUs, and this worker has not so many now", spec.gpus);
-        return Err(Ending::Release { delay: BUSY, why });
-    }
-    if spec.gpus == 0 {
-        return Ok(());
-    }
-    let give = || shared.parts.store.give_gpus(claim, gpus.ids().to_vec());
-    match super::slot::until_done(shared, &hold.fence, give).await {
-        Some(Giving::Given) => Ok(()),
-        Some(Giving::InUse(ids)) => {
-            gpus.lose(&ids);
-            Err(Ending::Release { delay: BUSY, why: format!("another job has {} still", ids.join(", ")) })
+    loop {
+        if !gpus.fit(spec.gpus) {
+            shared.stale.notify_one();
+            let why = format!("it needs {} GPUs, and this worker has not so many now", spec.gpus);
+            return Err(Ending::Release { delay: BUSY, why });
         }
-        Some(Giving::Lost) | None => Err(Ending::Fenced),
+        if spec.gpus == 0 {
+            return Ok(());
+        }
+        let give = || shared.parts.store.give_gpus(claim, gpus.ids().to_vec());
+        match super::slot::until_done(shared, &hold.fence, give).await {
+            Some(Giving::Given) => return Ok(()),
+            // There may be others.
+            Some(Giving::InUse(ids)) => gpus.lose(&ids),
+            Some(Giving::Lost) | None => return Err(Ending::Fenced),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! worker has some; the database has the last word, as other workers of this machine may have given one away, and jobs
 //! that run elsewhere keep theirs while nobody holds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
@@ -24,12 +24,28 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    /// Jobs of this worker have them, or will.
-    given: BTreeSet<String>,
+    /// Jobs of this worker have them, or will; and how many do: one that is taken over may have what a claim has chosen,
+    /// until the database says so.
+    given: BTreeMap<String, usize>,
     /// Jobs of others have them, as far as is known.
     elsewhere: BTreeSet<String>,
     /// Somebody left jobs to wait, since there were too few.
     short: bool,
+}
+
+impl State {
+    fn give(&mut self, id: &str) {
+        *self.given.entry(id.to_owned()).or_default() += 1;
+    }
+
+    fn take_back(&mut self, id: &str) {
+        if let Some(count) = self.given.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                self.given.remove(id);
+            }
+        }
+    }
 }
 
 /// The GPUs of a job; free again when this is dropped.
@@ -85,24 +101,45 @@ impl Pool {
         let mut state = self.lock();
         for id in &ids {
             state.elsewhere.remove(id);
-            state.given.insert(id.clone());
+            state.give(id);
         }
         Share { pool: Arc::clone(self), ids }
     }
 
-    /// Puts at hand what a claim may need, and takes out of the scope what there are too few for. `had`: what the job has
-    /// whose end is written with the claim.
-    pub(super) async fn choose(self: &Arc<Self>, scope: &mut Arc<Scope>, had: Share) -> Choice {
+    /// Puts at hand what a claim may need, once it is its turn, and takes out of the scope what there are too few for.
+    /// `scope`: what may be claimed by then; `None`: nothing any more.
+    pub(super) async fn choose(
+        self: &Arc<Self>,
+        scope: impl Fn() -> Option<Arc<Scope>>,
+    ) -> Option<(Choice, Arc<Scope>)> {
+        let mut turn = None;
+        if !scope()?.gpus.is_empty() {
+            turn = Some(Arc::clone(&self.turn).lock_owned().await);
+        }
+        let mut scope = scope()?;
+        let choice = self.chosen(&mut scope, self.none(), turn);
+        Some((choice, scope))
+    }
+
+    /// The same for a claim that is made with the end of a job, which waits for nobody; the job's own are free from the
+    /// moment that its end is written.
+    pub(super) fn choose_now(self: &Arc<Self>, scope: &mut Arc<Scope>, had: Share) -> Choice {
+        let turn = if scope.gpus.is_empty() { None } else { Arc::clone(&self.turn).try_lock_owned().ok() };
+        self.chosen(scope, had, turn)
+    }
+
+    fn chosen(self: &Arc<Self>, scope: &mut Arc<Scope>, had: Share, turn: Option<OwnedMutexGuard<()>>) -> Choice {
         let mut choice = Choice { had: had.ids.len(), share: had, _turn: None };
         if scope.gpus.is_empty() {
             return choice;
         }
-        choice._turn = Some(Arc::clone(&self.turn).lock_owned().await);
         let mut state = self.lock();
-        let free: Vec<String> = self.free(&state).cloned().collect();
-        let room = free.len() + choice.share.ids.len();
+        // Without the turn, what the job has is all.
+        let free = if turn.is_some() { self.free(&state) } else { Vec::new() };
+        choice._turn = turn;
+        let room = free.len() + choice.had;
         let most = scope.gpus.values().copied().filter(|count| *count <= room).max().unwrap_or_default();
-        let more = most.saturating_sub(choice.share.ids.len());
+        let more = most.saturating_sub(choice.had);
         choice.share.take(&mut state, free.into_iter().take(more));
         if scope.gpus.values().any(|count| *count > most) {
             state.short = true;
@@ -115,19 +152,27 @@ impl Pool {
         choice
     }
 
+    /// In any order: two workers of a machine choose the same ones rarely.
+    fn free(&self, state: &State) -> Vec<String> {
+        let is_free = |id: &&String| !state.given.contains_key(*id) && !state.elsewhere.contains(*id);
+        let mut free: Vec<String> = self.all.iter().filter(is_free).cloned().collect();
+        fastrand::shuffle(&mut free);
+        free
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a String> {
-        self.all.iter().filter(|id| !state.given.contains(*id) && !state.elsewhere.contains(*id))
-    }
-
-    /// Others have these, and no more than these.
-    pub(super) fn others_have(&self, ids: BTreeSet<String>) {
+    /// Jobs have these, each with the id of the worker that has it: `me` is this one. What it holds itself is given; the
+    /// rest of its own has not been taken over yet, or is not any more, and stays as it was.
+    pub(super) fn jobs_have(&self, all: &[(String, Vec<String>)], me: &str) {
         let mut state = self.lock();
-        let fewer = state.elsewhere.iter().any(|id| !ids.contains(id));
-        state.elsewhere = ids;
+        let ids = |of_me: bool| all.iter().filter(move |(worker, _)| (worker == me) == of_me).flat_map(|(_, ids)| ids);
+        let mine = ids(true).filter(|id| state.elsewhere.contains(*id));
+        let now: BTreeSet<String> = ids(false).chain(mine).cloned().collect();
+        let fewer = state.elsewhere.difference(&now).count();
+        state.elsewhere = now;
         self.tell(&mut state, fewer);
     }
 
@@ -136,10 +181,10 @@ impl Pool {
         !self.all.is_empty()
     }
 
-    /// Has everybody look who left jobs to wait.
-    fn tell(&self, state: &mut State, more: bool) {
-        if more && std::mem::take(&mut state.short) {
-            self.store.look_again();
+    /// So many are free again: has those look who left jobs to wait.
+    fn tell(&self, state: &mut State, count: usize) {
+        if count > 0 && std::mem::take(&mut state.short) {
+            self.store.look_again(count);
         }
     }
 }
@@ -148,8 +193,14 @@ impl Choice {
     /// Keeps what the job needs that was claimed, and puts the rest back.
     pub(super) fn keep(mut self, claim: Option<&Claim>, scope: &Scope) -> Share {
         let count = claim.and_then(|claim| scope.gpus.get(&claim.name)).copied().unwrap_or_default();
-        let more = self.had > count;
-        self.share.put_back(count, more);
+        let freed = self.had.saturating_sub(count);
+        self.share.put_back(count, freed);
+        self.share
+    }
+
+    /// Puts back all but so many as the job had.
+    pub(super) fn keep_own(mut self) -> Share {
+        self.share.put_back(self.had, 0);
         self.share
     }
 }
@@ -165,14 +216,15 @@ impl Share {
         let pool = Arc::clone(&self.pool);
         let mut state = pool.lock();
         let missing = count.saturating_sub(self.ids.len());
-        let free: Vec<String> = pool.free(&state).take(missing).cloned().collect();
+        let free = if missing > 0 { pool.free(&state) } else { Vec::new() };
         if free.len() < missing {
             state.short = true;
             return false;
         }
-        self.take(&mut state, free.into_iter());
+        self.take(&mut state, free.into_iter().take(missing));
         drop(state);
-        self.put_back(count, true);
+        let freed = self.ids.len() - count;
+        self.put_back(count, freed);
         true
     }
 
@@ -180,37 +232,43 @@ impl Share {
     pub(super) fn leave(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         let mut state = self.pool.lock();
-        state.given.retain(|id| !ids.contains(id));
+        ids.iter().for_each(|id| state.take_back(id));
         state.elsewhere.extend(ids);
     }
 
     /// Others have these of them.
     pub(super) fn lose(&mut self, in_use: &[String]) {
         let mut state = self.pool.lock();
-        state.elsewhere.extend(in_use.iter().cloned());
+        for id in in_use {
+            state.take_back(id);
+            state.elsewhere.insert(id.clone());
+        }
+        self.ids.retain(|id| !in_use.contains(id));
     }
 
     fn take(&mut self, state: &mut State, ids: impl Iterator<Item = String>) {
         for id in ids {
-            state.given.insert(id.clone());
+            state.give(&id);
             self.ids.push(id);
         }
+        let all = &self.pool.all;
+        self.ids.sort_by_key(|id| all.iter().position(|other| other == id));
     }
 
-    /// Keeps `count` of them; `tell`: who waits for some is told.
-    fn put_back(&mut self, count: usize, tell: bool) {
+    /// Keeps `count` of them; who waits for some is told of `freed`.
+    fn put_back(&mut self, count: usize, freed: usize) {
         if self.ids.len() <= count {
             return;
         }
         let mut state = self.pool.lock();
-        let back: Vec<String> = self.ids.drain(count..).collect();
-        state.given.retain(|id| !back.contains(id));
-        self.pool.tell(&mut state, tell);
+        self.ids.drain(count..).for_each(|id| state.take_back(&id));
+        self.pool.tell(&mut state, freed);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.put_back(0, true);
+        let freed = self.ids.len();
+        self.put_back(0, freed);
     }
 }

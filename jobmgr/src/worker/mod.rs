@@ -156,10 +156,10 @@ impl Shared {
         Claiming { worker: Arc::clone(&self.root.id), lease: self.parts.config.lease, scope }
     }
 
-    /// Learns which of its GPUs others have.
+    /// Learns which of its GPUs jobs of others have.
     async fn look_for_gpus(&self) -> Result<(), StoreError> {
         if self.gpus.any() {
-            self.gpus.others_have(self.parts.store.gpus_of_others(&self.root.id).await?);
+            self.gpus.jobs_have(&self.parts.store.given_gpus().await?, &self.root.id);
         }
         Ok(())
     }
@@ -209,8 +209,8 @@ impl Worker {
             forget(&parts, &swept.ended).await;
             dead.remove();
         }
-        let root = Root::create(&parent, &installation).map_err(failed)?;
         let gpus = gpus::chosen(crate::machine::gpus().await, parts.config.gpus.as_ref())?;
+        let root = Root::create(&parent, &installation).map_err(failed)?;
         let pool = gpus::Pool::of(&gpus, parts.store.clone());
         let who = presence::Who {
             id: root.id.to_string(),

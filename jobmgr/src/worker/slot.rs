@@ -78,8 +78,8 @@ pub(super) async fn run_group(shared: Arc<Shared>, name: String, room: Arc<Semap
 
 /// Goes on with a job that was taken over; `asked`: when that was asked for.
 pub(super) async fn resume(shared: &Arc<Shared>, taken: Taken, asked: Duration, room: &Arc<Semaphore>) {
-    let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
     let gpus = shared.gpus.held(taken.gpus.clone());
+    let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
     let held = hold(shared, taken.claim.clone(), asked, None, gpus);
     held.1.elsewhere.store(true, Ordering::Relaxed);
     if taken.canceled {
@@ -109,10 +109,7 @@ async fn next_of_group(shared: &Shared, name: &str) -> Option<Held> {
         let signal = shared.parts.store.any_work().notified();
         tokio::pin!(signal);
         signal.as_mut().enable();
-        let scope = shared.groups.borrow().get(name).cloned();
-        if let Some(scope) = scope
-            && let Some(held) = claim(shared, scope).await
-        {
+        if let Some(held) = claim(shared, || shared.groups.borrow().get(name).cloned()).await {
             return Some(held);
         }
         let mut groups = shared.groups.clone();
@@ -156,8 +153,7 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
         let signal = shared.parts.store.work().notified();
         tokio::pin!(signal);
         signal.as_mut().enable();
-        let scope = Arc::clone(&shared.scope.borrow());
-        if let Some(held) = claim(shared, scope).await {
+        if let Some(held) = claim(shared, || Some(Arc::clone(&shared.scope.borrow()))).await {
             return Some(held);
         }
         let jitter = config.poll.mul_f64(fastrand::f64() * 0.1);
@@ -170,9 +166,10 @@ async fn next(shared: &Shared, claimed: Option<Held>) -> Option<Held> {
     None
 }
 
-/// One look at the queue.
-async fn claim(shared: &Shared, mut scope: Arc<Scope>) -> Option<Held> {
-    let choice = shared.gpus.choose(&mut scope, shared.gpus.none()).await;
+/// One look at the queue; `scope`: what may be claimed at that moment.
+async fn claim(shared: &Shared, scope: impl Fn() -> Option<Arc<Scope>>) -> Option<Held> {
+    let may = || scope().filter(|_| !shared.draining.is_cancelled());
+    let (choice, scope) = shared.draining.run_until_cancelled(shared.gpus.choose(may)).await??;
     let (asked, turn) = (leases::now(), turn(shared));
     let claiming = shared.claiming(scope, turn.is_none());
     let claimed = shared.parts.store.claim(&claiming, 1).await;
@@ -302,33 +299,45 @@ async fn finish(
 ) -> Option<Held> {
     // The next one's turn begins with the end of this one.
     let turn = turn.or_else(|| self::turn(shared));
-    let claims = claims && !shared.draining.is_cancelled();
-    let mut scope = Arc::clone(&shared.scope.borrow());
-    // Those of this job are free from the moment that its end is written.
-    let choice = if claims { Ok(shared.gpus.choose(&mut scope, gpus).await) } else { Err(gpus) };
     let tried = AtomicBool::new(false);
-    let done = until_done(shared, &hold.fence, || async {
+    let mut scope = Arc::clone(&shared.scope.borrow());
+    let claims = claims && !shared.draining.is_cancelled();
+    let (mut choice, mut own) = (None, None);
+    if claims {
+        choice = Some(shared.gpus.choose_now(&mut scope, gpus));
+    } else {
+        own = Some(gpus);
+    }
+    let next = claims.then(|| shared.claiming(Arc::clone(&scope), turn.is_none()));
+    let asked = leases::now();
+    let mut done = None;
+    if !hold.fence.is_cancelled() {
         tried.store(true, Ordering::Relaxed);
-        let asked = leases::now();
-        let next = claims.then(|| shared.claiming(Arc::clone(&scope), turn.is_none()));
-        let done = shared.parts.store.finish(claim, Arc::clone(finish), next).await?;
-        Ok((asked, done))
-    });
-    match done.await {
-        Some((asked, Some(mut next))) => {
+        done = shared.parts.store.finish(claim, Arc::clone(finish), next).await.ok();
+    }
+    if done.is_none() {
+        // An end that can't be written now keeps nobody from claiming; the next one is claimed when it has been written.
+        own = own.or_else(|| choice.take().map(|choice| choice.keep_own()));
+        done = until_done(shared, &hold.fence, || {
+            tried.store(true, Ordering::Relaxed);
+            shared.parts.store.finish(claim, Arc::clone(finish), None)
+        })
+        .await;
+    }
+    drop(own);
+    match done {
+        Some(Some(mut next)) => {
             // Only now: whoever goes on with an attempt that has not ended may still need them.
             if hold.granted.load(Ordering::Relaxed) {
                 let (shared, claim, finish) = (Arc::clone(shared), claim.clone(), Arc::clone(finish));
                 tokio::spawn(async move { forget_uploads(&shared, &claim, &finish.ended.artifacts).await });
             }
             let next = next.pop();
-            let gpus = match choice {
-                Ok(choice) => choice.keep(next.as_ref(), &scope),
-                Err(gpus) => gpus,
-            };
+            let gpus = choice.map_or_else(|| shared.gpus.none(), |choice| choice.keep(next.as_ref(), &scope));
             next.map(|claim| self::hold(shared, claim, asked, turn, gpus))
         }
-        Some((_, None)) => {
+        Some(None) => {
+            drop(choice);
             metrics::lease_lost();
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             forget_own(shared, claim, hold).await;
@@ -367,7 +376,7 @@ pub(super) async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
             Ok(done) => return Some(done),
             Err(error) if !told => {
                 told = true;
-                warn!(%error, "the end of a job can't be written yet");
+                warn!(%error, "what becomes of a job can't be written yet");
             }
             Err(_) => {}
         }

@@ -26,7 +26,12 @@ pub(super) struct Ended {
 }
 
 /// Runs the command to its end, with some more variables.
-pub(super) async fn run(options: &Options, places: &Places, given: Vec<(OsString, OsString)>) -> Result<Ended, String> {
+pub(super) async fn run(
+    options: &Options,
+    places: &Places,
+    given: Vec<(OsString, OsString)>,
+    mut signals: Signals,
+) -> Result<Ended, String> {
     let Some((program, arguments)) = options.command.split_first() else { return Err("no command".to_owned()) };
     let mut command = Command::new(program);
     command.args(arguments).env("JOBMGR_ARTIFACTS_DIR", &places.artifacts).env("JOBMGR_OUTPUT", &places.output);
@@ -36,8 +41,6 @@ pub(super) async fn run(options: &Options, places: &Places, given: Vec<(OsString
     if options.log {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    // Before it runs, so that no signal ends this program and leaves it alone.
-    let mut signals = Signals::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return Ok(not_run(&program.to_string_lossy(), &error)),

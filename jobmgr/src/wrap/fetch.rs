@@ -88,6 +88,9 @@ async fn one(client: &Client, input: &Input, folder: &Path) -> Result<(), Failed
     while let Some(piece) = tokio::time::timeout(STALLED, bytes.next()).await.map_err(|_| stalled())? {
         let piece = piece.map_err(away)?;
         size += piece.len() as u64;
+        if size > input.size {
+            return Err(Failed::Always(format!("it has more than its {} bytes", input.size)));
+        }
         hash.update(&piece);
         file.write_all(&piece).await.map_err(local)?;
     }

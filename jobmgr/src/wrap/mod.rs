@@ -1,5 +1,6 @@
-//! A job's command on a machine that has no jobmgr but the program: fetches its input files, runs it, uploads what it left by the grants that its
-//! executor got, reports how it ended, and writes the exit file last, so that who sees that finds everything else there.
+//! A job's command on a machine that has no jobmgr but the program: fetches its input files and uploads what it left, by
+//! the grants that its executor got, reports how it ended, and writes the exit file last, so that who sees that finds
+//! everything else there.
 
 /// The command while it runs.
 mod command;
@@ -26,6 +27,7 @@ use jobmgr_plugin_api::wrapped::{File, Report};
 use self::command::Ended;
 use self::files::Found;
 use self::grants::{Grant, Grants};
+use self::platform::Signals;
 use self::put::{Put, Source};
 
 /// The exit status when the command was not run because of what stands before it.
@@ -40,13 +42,13 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// What to run, and where what it leaves goes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// JSON, or the path of a file with it; `None`: nothing is uploaded.
+    /// JSON, or the path of a file with it; `None`: nothing is fetched or uploaded.
     pub grants: Option<String>,
     /// Where the exit status is written.
     pub exit_file: Option<PathBuf>,
     /// Whether its output is uploaded too.
     pub log: bool,
-    /// How long an upload is tried again.
+    /// How long a file that does not go over is tried again.
     pub patience: Duration,
     /// The command and its arguments; at least the one.
     pub command: Vec<OsString>,
@@ -82,23 +84,22 @@ pub async fn run(options: Options) -> u8 {
 async fn begin(options: &Options) -> Result<u8, String> {
     let grants = options.grants.as_deref().map(Grants::read).transpose()?;
     let places = Places::make()?;
+    // Before anything is fetched or run, so that no signal ends this program and leaves something behind.
+    let mut signals = Signals::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let given = match &grants {
         None => Vec::new(),
-        Some(grants) => {
-            let folder = places.scratch.path().join("inputs");
-            match fetch::fetch(grants.inputs.as_deref(), &folder, options.patience).await {
-                Ok(given) => given,
-                Err(why) => {
-                    // Who waits for the job's end reads no standard error of this machine.
-                    let mut report = Report::default();
-                    report.problems.push(why.clone());
-                    drop(grants.report(&report, options.patience).await);
-                    return Err(why);
-                }
+        Some(grants) => match fetch(grants, &places, options, &mut signals).await {
+            Ok(given) => given,
+            Err(why) => {
+                // Who waits for the job's end reads no standard error of this machine.
+                let mut report = Report::default();
+                report.problems.push(why.clone());
+                drop(grants.report(&report, options.patience).await);
+                return Err(why);
             }
-        }
+        },
     };
-    let ended = command::run(options, &places, given).await?;
+    let ended = command::run(options, &places, given, signals).await?;
     let Some(grants) = grants else {
         warn_of_loss(&places);
         return Ok(ended.status);
@@ -111,6 +112,20 @@ async fn begin(options: &Options) -> Result<u8, String> {
     }
     let lost = reported.is_err() || !report.problems.is_empty();
     Ok(if lost && ended.status == 0 { NOT_UPLOADED } else { ended.status })
+}
+
+/// The variables for the input files, once these are there.
+async fn fetch(
+    grants: &Grants,
+    places: &Places,
+    options: &Options,
+    signals: &mut Signals,
+) -> Result<Vec<(OsString, OsString)>, String> {
+    let folder = places.scratch.path().join("inputs");
+    tokio::select! {
+        fetched = fetch::fetch(grants.inputs.as_deref(), &folder, options.patience) => fetched,
+        _ = signals.next() => Err("it was asked to end before its input files were there".to_owned()),
+    }
 }
 
 impl Places {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, Client, Method, StatusCode};
 use sha2::{Digest, Sha256};
@@ -16,13 +16,16 @@ use super::grants::Grant;
 
 /// Read and sent at once.
 const PIECE: usize = 256 << 10;
-/// The pause before an upload is tried again: doubled each time.
+/// The pause before a file is tried again: doubled each time.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How long an upload may go without a piece being taken, or an answer.
+/// How long a file may go without a piece being taken or coming, or an answer.
 pub(super) const STALLED: Duration = Duration::from_secs(300);
 const CONNECT: Duration = Duration::from_secs(30);
+/// How much is read of a refusal, in bytes, and for how long.
+const MOST_SAID: usize = 4096;
+const SAYING: Duration = Duration::from_secs(10);
 
 /// What is uploaded.
 pub(super) enum Source {
@@ -92,7 +95,18 @@ pub(super) async fn tried<T>(patience: Duration, once: impl AsyncFn() -> Result<
 /// What an answer says that is none of success.
 pub(super) async fn refused(answer: reqwest::Response) -> Failed {
     let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
+    let mut text = Vec::new();
+    let read = async {
+        let mut pieces = answer.bytes_stream();
+        while let Some(Ok(piece)) = pieces.next().await
+            && text.len() < MOST_SAID
+        {
+            text.extend_from_slice(&piece);
+        }
+    };
+    // What it says is of use, and not waited for.
+    drop(tokio::time::timeout(SAYING, read).await);
+    let text = String::from_utf8_lossy(&text);
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     let why = format!("{status}: {text}");
     let now = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);

@@ -45,7 +45,8 @@ pub(super) fn jobspec(file: file::Jobspec, document: &Document<'_>) -> Result<Jo
     labels::check(&file.requires)
         .map_err(|(index, text)| wrong(&format!("Requires.{index}"), format!("'Requires': {text}")))?;
     let gpus = gpus(file.gpus).map_err(|text| wrong("Gpus", text))?;
-    if let Some(name) = GIVEN.into_iter().find(|name| gpus > 0 && file.env.contains_key(*name)) {
+    let is_given = |name: &&String| gpus > 0 && GIVEN.iter().any(|given| given.eq_ignore_ascii_case(name));
+    if let Some(name) = file.env.keys().find(is_given) {
         let text =
             format!("'{name}' is set to the GPUs that the job is given, since there is 'Gpus'; remove one of them");
         return Err(wrong(&format!("Env.{name}"), text));

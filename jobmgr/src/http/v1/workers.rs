@@ -94,7 +94,7 @@ struct WorkerInfo {
     slots: i64,
     /// What it has, for a jobspec's `Requires`.
     labels: Vec<String>,
-    /// The GPUs of its machine, where NVIDIA's driver tells of them.
+    /// The GPUs that it gives to jobs, where NVIDIA's driver tells of them.
     gpus: Vec<GpuInfo>,
     /// `active`, or `draining`: it finishes what it runs and takes nothing new.
     state: String,

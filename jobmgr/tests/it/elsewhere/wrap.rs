@@ -181,6 +181,24 @@ fn a_command_whose_input_files_can_not_be_had_is_not_run() {
     }
 }
 
+#[test]
+fn a_signal_ends_it_while_input_files_are_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let inputs = format!(r#"[{{"name": "a", "url": "http://{address}/x", "size": 3, "sha256": ""}}]"#);
+    let mut command = wrap(dir.path(), &["--patience", "1s", "--grants", &grants(address, &inputs)], "touch ran");
+    let mut child = command.env("JOBMGR_INPUTS_DIR", "/elsewhere/7/inputs").env("TMPDIR", dir.path()).spawn().unwrap();
+    // It is asked for, and does not come.
+    let asked = listener.accept().unwrap();
+    signal(child.id(), Signal::TERM);
+    let report = listener.accept().unwrap();
+    drop((asked, report, listener));
+    assert_eq!(child.wait().unwrap().code(), Some(125));
+    assert_eq!(whole(&dir.path().join("exit")).unwrap(), "125\n");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing but the exit file is left");
+}
+
 /// As where the folder is shared.
 #[test]
 fn input_files_that_are_seen_are_not_fetched() {

@@ -61,7 +61,7 @@ fn gpus(server: &Server, id: i64) -> serde_json::Value {
 
 #[test]
 fn each_job_has_its_gpus_for_itself() {
-    let Some(home) = two("[Worker]\nConcurrency = 6\nPoll = \"20s\"") else { return };
+    let Some(home) = two("[Worker]\nConcurrency = 6\nPoll = \"10m\"") else { return };
     let server = serve(&home);
     let first: Vec<i64> = (0..3).map(|_| server.start("one", json!({}))).collect();
     eventually("two have one each", || begun(&home) == 2);
@@ -76,7 +76,7 @@ fn each_job_has_its_gpus_for_itself() {
     assert_eq!(given, [json!(["GPU-0"]), json!(["GPU-1"])]);
     assert_eq!((gpus(&server, first[2]), gpus(&server, plain)), (json!([]), json!([])));
     std::fs::write(home.path("go"), "").unwrap();
-    // Long before anybody would look by himself: who has waited is told that there are some again.
+    // Nobody looks by himself within ten minutes: who has waited is told that there are some again.
     for id in first.iter().chain([&both, &plain]) {
         let ended = server.wait(*id);
         let ids: Vec<String> = serde_json::from_value(gpus(&server, *id)).unwrap();
@@ -87,6 +87,27 @@ fn each_job_has_its_gpus_for_itself() {
     let list = server.client().get("/v1/jobs?name=both").json();
     assert_eq!(list["items"][0]["gpus"], json!(["GPU-0", "GPU-1"]), "{list}");
     assert_eq!(server.client().get("/v1/jobspecs/both").json()["gpus"], 2);
+}
+
+/// The worker that frees two takes one job itself; another one has to look for the second.
+#[test]
+fn who_waits_for_a_gpu_is_told_that_there_is_one() {
+    let Some(home) = two("[Worker]\nConcurrency = 2\nPoll = \"10m\"") else { return };
+    let script =
+        format!("echo >> '{0}/begun'; until [ -e '{0}/over' ]; do sleep 0.05; done", home.dir.path().display());
+    home.sh("next", &script, "Timeout = \"2m\"\nGpus = 1");
+    let server = serve(&home);
+    let both = server.start("both", json!({}));
+    eventually("it has both", || begun(&home) == 1);
+    let next: Vec<i64> = (0..2).map(|_| server.start("next", json!({}))).collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(begun(&home), 1, "they wait");
+    std::fs::write(home.path("go"), "").unwrap();
+    eventually("both run", || begun(&home) == 3);
+    std::fs::write(home.path("over"), "").unwrap();
+    for id in next.iter().chain([&both]) {
+        assert_eq!(server.wait(*id).status, "completed");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The queue, on every database.
 
+mod disturbed;
 mod model;
 pub mod rules;
 mod servers;

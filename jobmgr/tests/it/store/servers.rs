@@ -12,7 +12,7 @@ async fn keeps_the_rules(kind: Kind) {
     super::rules::all(|| async { open(&server.fresh()).await }).await;
 }
 
-async fn open(url: &str) -> Store {
+pub async fn open(url: &str) -> Store {
     // Few, since each test keeps its stores.
     let config = Database { url: Some(url.to_owned()), max_connections: 7, ..Database::default() };
     Store::open(&config).await.unwrap()

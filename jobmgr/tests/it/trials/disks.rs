@@ -102,7 +102,7 @@ fn a_full_disk_under_the_database_refuses_jobs_and_loses_none() {
     assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true), "{refused:?}");
     assert!(home.log().contains("the database is not available: database or disk is full"), "{}", home.log());
     opened(&home);
-    eventually("its end can't be written", || home.log().contains("the end of a job can't be written yet"));
+    eventually("its end can't be written", || home.log().contains("what becomes of a job can't be written yet"));
     assert_eq!(server.job(runs)["job"]["status"], "started");
     assert_eq!(server.client().get("/healthz").status, 200);
     disk.clear();
