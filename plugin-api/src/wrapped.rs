@@ -109,7 +109,7 @@ impl Report {
 /// input files, and puts their paths into the variables that named them in the job's directory.
 ///
 /// # Errors
-/// [`Kind::Unsupported`](crate::Kind::Unsupported) where neither the store nor the server can take uploads.
+/// [`Kind::Unsupported`] where neither the store nor the server can take uploads.
 pub fn grants(ctx: &Context<'_>, files: u32) -> Result<String> {
     let mut result = ctx.request("artifact.grant", &json!({"name": RESULT}))?;
     result["name"] = RESULT.into();
@@ -136,7 +136,7 @@ pub fn grants(ctx: &Context<'_>, files: u32) -> Result<String> {
 /// `--log`) is logged from where the job's log ends, and what was left out is a warning. `None`: it has not reported.
 ///
 /// # Errors
-/// When an upload is not what the report says, or jobmgr can't take it; [`Kind::Retry`](crate::Kind::Retry) where the
+/// When an upload is not what the report says, or jobmgr can't take it; [`Kind::Retry`] where the
 /// store is only away: return it, and the job is gone on with later. No artifact is taken twice.
 pub fn collect<O>(ctx: &Context<'_>, job: &Job<O>) -> Result<Option<Report>> {
     let Some(report) = report(ctx)? else { return Ok(None) };
