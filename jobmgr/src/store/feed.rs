@@ -31,6 +31,8 @@ const GAP: Duration = Duration::from_millis(2);
 const OFTEN: Duration = Duration::from_millis(5);
 const SELDOM: Duration = Duration::from_millis(250);
 const PART: u32 = 50;
+/// A look may take this part of the time until the next one, so that a database with much to do is not asked more.
+const LOOKING: u32 = 10;
 /// How often is looked how far jobs are.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How long is read on after the last follower, since there may be another one soon.
@@ -246,9 +248,9 @@ impl Reader {
         self.needed.elapsed() < LINGER
     }
 
-    /// How long it may be until the next look; `told`: other processes tell what they do.
-    fn patience(&self, told: bool) -> Duration {
-        if told { SELDOM } else { (self.news.elapsed() / PART).clamp(OFTEN, SELDOM) }
+    /// How long it may be until the next look; `told`: other processes tell what they do; `took`: how long the last look was.
+    fn patience(&self, told: bool, took: Duration) -> Duration {
+        if told { SELDOM } else { (self.news.elapsed() / PART).max(took * LOOKING).clamp(OFTEN, SELDOM) }
     }
 
     async fn turn(&mut self, store: &Store, feed: &Feed) -> Pause {
@@ -259,8 +261,10 @@ impl Reader {
                 Err(error) => tracing::debug!(%error, "can't look how far jobs are"),
             }
         }
+        let asked = Instant::now();
         match store.told_after(self.position.clone()).await {
             Ok((told, next, more)) => {
+                let took = asked.elapsed();
                 self.position = next;
                 let told: Vec<Told> = told.into_iter().map(|(told, _)| told).collect();
                 let any = !told.is_empty();
@@ -272,7 +276,7 @@ impl Reader {
                 match (more, any) {
                     (true, _) => Pause::None,
                     (false, true) => Pause::For(GAP),
-                    (false, false) => Pause::UntilAChange(self.patience(store.shared.wake.is_told())),
+                    (false, false) => Pause::UntilAChange(self.patience(store.shared.wake.is_told(), took)),
                 }
             }
             Err(error) => {

@@ -203,8 +203,8 @@ fn values_that_cannot_serve_are_refused() {
         ("Gpus = 0", "line 2, column 8: 'Gpus' must be 1 to 64, and is 0; leave it out for a job that needs none"),
         ("Gpus = 65", "'Gpus' must be 1 to 64, and is 65"),
         (
-            "Gpus = 1\nEnv = { CUDA_VISIBLE_DEVICES = '0' }",
-            "line 3, column 32: 'CUDA_VISIBLE_DEVICES' is set to the GPUs that the job is given, since there is 'Gpus'",
+            "Env = { CUDA_VISIBLE_DEVICES = '0' }\nGpus = 1",
+            "line 2, column 32: 'CUDA_VISIBLE_DEVICES' is set to the GPUs that the job is given, since there is 'Gpus'",
         ),
         ("MaxRunning = 0", "'MaxRunning' must be 1 to 1000000, and is 0; leave it out for no limit"),
         ("MaxRunning = -1", "'MaxRunning' must be 1 to 1000000, and is -1"),

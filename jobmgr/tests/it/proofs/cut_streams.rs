@@ -73,7 +73,7 @@ fn no_event_is_missing_and_none_comes_twice(database: Database) {
     });
     let cuts = proxy.cuts.load(Ordering::Relaxed);
     println!("{} jobs, {cuts} connections were cut", ids.len());
-    assert!(cuts > 50, "the proxy cut nothing");
+    assert!(cuts > 20, "the proxy cut next to nothing: {cuts} connections");
     proxy.enough.store(true, Ordering::Relaxed);
 }
 
