@@ -15,14 +15,10 @@ use containers::{Engine, IMAGE, Kind};
 
 use crate::setup::{median, quiet, whole_job};
 use crate::support::libraries::{built, install};
-use crate::support::server::{Home, eventually};
+use crate::support::server::Home;
 
 /// How often each is run; the first two times warm up.
 const TIMES: u64 = 14;
-
-fn until(what: &str, is_so: impl FnMut() -> bool) {
-    eventually(what, is_so);
-}
 
 pub fn engines() {
     if let Some(engine) = Engine::start(Kind::Docker) {

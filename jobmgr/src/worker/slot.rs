@@ -347,7 +347,9 @@ async fn finish(
             metrics::lease_lost();
             warn!(job = claim.id, attempt = claim.attempt, "lease lost: the result is dropped");
             // What was tried may have been done after all: then the objects are those of the job.
-            if !tried.load(Ordering::Relaxed) {
+            if tried.load(Ordering::Relaxed) {
+                tokio::spawn(forget_superseded(Arc::clone(shared), claim.clone()));
+            } else {
                 forget_own(shared, claim, hold).await;
             }
             None
@@ -386,6 +388,19 @@ pub(super) async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
         }
     }
     None
+}
+
+/// Removes what an attempt uploaded of which nobody knows whether it ended its job, once there is a later one: then it
+/// did not.
+async fn forget_superseded(shared: Arc<Shared>, claim: Claim) {
+    for pause in LATE {
+        tokio::time::sleep(pause).await;
+        if let Ok(Some((_, attempt))) = shared.parts.store.status(claim.id).await
+            && attempt > claim.attempt
+        {
+            drop(shared.parts.blobs.delete_prefix(&attempt::key_prefix(&shared, &claim, claim.attempt)).await);
+        }
+    }
 }
 
 /// Removes what earlier attempts uploaded before they died.

@@ -6,11 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-
-use super::until;
 
 /// Its two daemons.
 pub struct Cluster {
@@ -70,7 +68,15 @@ impl Cluster {
         cluster.configure(more);
         cluster.start_controller(true);
         cluster.start_node();
-        until("the node is idle", || cluster.call("sinfo", &["-h", "-o", "%T"]).contains("idle"));
+        let until = Instant::now() + Duration::from_secs(60);
+        while !cluster.call("sinfo", &["-h", "-o", "%T"]).contains("idle") {
+            assert!(Instant::now() < until, "it never came to: the node is idle");
+            // Somebody else's connection may have had its port for a moment.
+            if cluster.node.lock().unwrap().as_mut().is_none_or(|node| node.try_wait().unwrap().is_some()) {
+                cluster.start_node();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         cluster
     }
 

@@ -20,5 +20,3 @@ mod recovery;
 mod stops;
 /// Jobs, and waiting for them.
 mod support;
-
-use support::until;

@@ -27,10 +27,6 @@ const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\
 const COUNT: &str = "echo begun >> \"$JOBMGR_ARTIFACTS_DIR/begun.txt\"; i=0; while [ $i -lt 40 ]; do i=$((i+1)); \
     echo \"line $i\"; echo \"note $i\" >&2; sleep 0.1; done; echo over";
 
-fn until(what: &str, is_so: impl FnMut() -> bool) {
-    eventually(what, is_so);
-}
-
 fn home(package: &str, name: &str, config: &str) -> Home {
     let home = Home::new("");
     let library = install(&built(package), &home.path("plugins"), name);

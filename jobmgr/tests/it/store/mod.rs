@@ -1,5 +1,7 @@
 //! The queue, on every database.
 
+// The proxy runs on Linux.
+#[cfg(target_os = "linux")]
 mod disturbed;
 mod model;
 pub mod rules;
