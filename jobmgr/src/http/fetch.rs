@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 use poem::endpoint::{BoxEndpoint, make};
@@ -11,11 +10,10 @@ use poem::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use poem::http::{Method, StatusCode};
 use poem::{Body, EndpointExt, Request, Response};
 
-use super::upload::later;
-use super::{Api, front, query};
+use super::upload::{later, refusal, signed, unsigned};
+use super::{Api, front};
 use crate::blobs::BlobError;
 use crate::domain::fetch::{Fetch, PATH};
-use crate::domain::job::Status;
 
 /// `GET /inputs/content`. The OpenAPI document leaves it out: nobody can make its addresses but us.
 pub fn add_routes(api: &Arc<Api>, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
@@ -28,24 +26,14 @@ pub fn add_routes(api: &Arc<Api>, table: &mut HashMap<String, HashMap<Method, Bo
 }
 
 async fn answer(api: &Api, request: &Request) -> Response {
-    let Some(fetch) = signed(api, request.uri().query().unwrap_or_default()) else {
-        let body = "This address is not signed by this server or has expired; the job's executor is given new ones.\n";
-        return front::text(StatusCode::FORBIDDEN, body);
+    let Some(fetch) = signed(request, |value, now| Fetch::read(api.store.signing_key(), value, now)) else {
+        return unsigned();
     };
-    match api.store.status(fetch.job).await {
-        Ok(Some((Status::Started, attempt))) if attempt == fetch.attempt => give(api, &fetch).await,
-        Ok(_) => front::text(StatusCode::GONE, "The job has ended, or is run again: it is given no files any more.\n"),
-        Err(failure) => {
-            tracing::error!(job = fetch.job, error = %failure, "can't look whether a job runs");
-            later("The database is not available; try again.\n")
-        }
+    const OVER: &str = "The job has ended, or is run again: it is given no files any more.\n";
+    match refusal(api, (fetch.job, fetch.attempt), OVER).await {
+        None => give(api, &fetch).await,
+        Some(refusal) => refusal,
     }
-}
-
-fn signed(api: &Api, encoded: &str) -> Option<Fetch> {
-    let value = |name: &str| String::from_utf8(query::first(encoded.as_bytes(), name)?.into_owned()).ok();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
-    Fetch::read(api.store.signing_key(), value, now)
 }
 
 async fn give(api: &Api, fetch: &Fetch) -> Response {

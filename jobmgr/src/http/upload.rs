@@ -12,7 +12,7 @@ use poem::{EndpointExt, Request, Response};
 use super::classic::RETRY_AFTER_SECONDS;
 use super::{Api, front, query};
 use crate::blobs::BlobError;
-use crate::domain::job::Status;
+use crate::domain::job::{JobId, Status};
 use crate::domain::keys;
 use crate::domain::upload::{PATH, Upload};
 
@@ -27,26 +27,43 @@ pub fn add_routes(api: &Arc<Api>, table: &mut HashMap<String, HashMap<Method, Bo
 }
 
 async fn answer(api: &Api, request: Request) -> Response {
-    let Some(upload) = signed(api, request.uri().query().unwrap_or_default()) else {
-        let body = "This address is not signed by this server or has expired; the job's executor is given new ones.\n";
-        return front::text(StatusCode::FORBIDDEN, body);
+    let Some(upload) = signed(&request, |value, now| Upload::read(api.store.signing_key(), value, now)) else {
+        return unsigned();
     };
-    match api.store.status(upload.job).await {
-        Ok(Some((Status::Started, attempt))) if attempt == upload.attempt => take(api, &upload, request).await,
-        Ok(_) => {
-            front::text(StatusCode::GONE, "The job has ended, or is run again: nothing is taken for it any more.\n")
-        }
-        Err(failure) => {
-            tracing::error!(job = upload.job, error = %failure, "can't look whether a job runs");
-            later("The database is not available; try again.\n")
-        }
+    const OVER: &str = "The job has ended, or is run again: nothing is taken for it any more.\n";
+    match refusal(api, (upload.job, upload.attempt), OVER).await {
+        None => take(api, &upload, request).await,
+        Some(refusal) => refusal,
     }
 }
 
-fn signed(api: &Api, encoded: &str) -> Option<Upload> {
-    let value = |name: &str| String::from_utf8(query::first(encoded.as_bytes(), name)?.into_owned()).ok();
+/// What an address allows that `read` knows, by the values of its query at this time in Unix seconds.
+pub(super) fn signed<T>(
+    request: &Request,
+    read: impl FnOnce(&dyn Fn(&str) -> Option<String>, u64) -> Option<T>,
+) -> Option<T> {
+    let encoded = request.uri().query().unwrap_or_default().as_bytes();
+    let value = |name: &str| String::from_utf8(query::first(encoded, name)?.into_owned()).ok();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |time| time.as_secs());
-    Upload::read(api.store.signing_key(), value, now)
+    read(&value, now)
+}
+
+/// The answer to an address that allows nothing.
+pub(super) fn unsigned() -> Response {
+    let body = "This address is not signed by this server or has expired; the job's executor is given new ones.\n";
+    front::text(StatusCode::FORBIDDEN, body)
+}
+
+/// The answer where the attempt is over, `over`, or can't be looked at.
+pub(super) async fn refusal(api: &Api, (job, attempt): (JobId, i64), over: &'static str) -> Option<Response> {
+    match api.store.status(job).await {
+        Ok(Some((Status::Started, now))) if now == attempt => None,
+        Ok(_) => Some(front::text(StatusCode::GONE, over)),
+        Err(failure) => {
+            tracing::error!(job, error = %failure, "can't look whether a job runs");
+            Some(later("The database is not available; try again.\n"))
+        }
+    }
 }
 
 async fn take(api: &Api, upload: &Upload, mut request: Request) -> Response {

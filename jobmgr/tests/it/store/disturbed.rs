@@ -4,17 +4,12 @@ use jobmgr::domain::job::Status;
 use jobmgr::store::StoreError;
 
 use super::rules::{LEASE, claim_one, completed, job};
-use super::servers::open;
+use super::servers::{name, open};
 use crate::support::databases::Kind;
 use crate::support::proxy::Proxy;
 use crate::support::server::eventually;
 
 const KINDS: [Kind; 3] = [Kind::Postgres, Kind::MariaDb, Kind::MySql];
-
-/// The name of the database that a URL leads to.
-fn database(url: &str) -> &str {
-    url.rsplit('/').next().unwrap().split('?').next().unwrap()
-}
 
 /// What was asked for may have been done: a submission is not repeated then, and all else that does no harm is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,9 +20,9 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
         let url = server.fresh();
         let proxy = Proxy::to(server.port(), true);
         let store = open(&url.replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()))).await;
-        let count = |name: &str| {
-            let sql = format!("select count(*) from jobs where name = '{name}'");
-            server.sql(database(&url), &sql).trim().parse::<u32>().unwrap()
+        let count = |jobspec: &str| {
+            let sql = format!("select count(*) from jobs where name = '{jobspec}'");
+            server.sql(name(&url), &sql).trim().parse::<u32>().unwrap()
         };
         store.submit(job("before", 50)).await.unwrap();
         // As it is on the line: PostgreSQL ends a statement with a NUL, MySQL begins it with its kind.
@@ -71,9 +66,9 @@ fn a_write_waits_for_who_is_in_its_way() {
         let id = runtime.block_on(store.submit(job("x", 50))).unwrap();
         std::thread::scope(|scope| {
             let held = format!("begin; select id from jobs where id = {id} for update; select {sleep}; commit");
-            let database = database(&url).to_owned();
+            let database = name(&url).to_owned();
             scope.spawn(move || server.sql(&database, &held));
-            let database = self::database(&url);
+            let database = name(&url);
             eventually("the job is locked", || server.sql(database, asleep).trim() != "0");
             let canceled = runtime.block_on(store.cancel(id));
             assert_eq!(server.sql(database, asleep).trim(), "0", "{kind:?}: it was not in the way");

@@ -4,7 +4,7 @@ use jobmgr::config::Database;
 use jobmgr::store::{Inspection, Store, StoreError};
 
 use super::rules::{LEASE, claim_one, completed, job};
-use crate::support::databases::Kind;
+use crate::support::databases::{DatabaseServer, Kind};
 use crate::support::server::eventually;
 
 async fn keeps_the_rules(kind: Kind) {
@@ -55,6 +55,25 @@ async fn a_job_elsewhere_that_nobody_comes_for_is_given_up() {
     }
 }
 
+/// The name of the database that a URL leads to.
+pub fn name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap().split('?').next().unwrap()
+}
+
+async fn end_one(store: &Store) {
+    let claim = claim_one(store, "w", LEASE).await.unwrap();
+    store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap();
+}
+
+/// Has the server know the table as it is when little is queued.
+async fn make_statistics(server: &DatabaseServer, store: &Store, url: &str) {
+    for _ in 0..20 {
+        store.submit(job("x", 50)).await.unwrap();
+        end_one(store).await;
+    }
+    server.sql(name(url), "vacuum analyze jobs");
+}
+
 /// Statistics from a time when little was queued must not make a claim read all that is queued now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_reads_what_it_claims() {
@@ -62,14 +81,9 @@ async fn a_claim_reads_what_it_claims() {
     const CLAIMED: i64 = 40;
     let Some(server) = Kind::Postgres.shared() else { return };
     let url = server.fresh();
-    let database = url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let database = name(&url);
     let store = open(&url).await;
-    for _ in 0..20 {
-        store.submit(job("x", 50)).await.unwrap();
-        let claim = claim_one(&store, "w", LEASE).await.unwrap();
-        store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap();
-    }
-    server.sql(database, "vacuum analyze jobs");
+    make_statistics(server, &store, &url).await;
     store.submit_all(vec![job("x", 50); QUEUED]).await.unwrap();
     let read = "select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where relname = 'jobs' \
                 and indexrelname like 'jobs_queued%'";
@@ -95,14 +109,9 @@ async fn an_end_reads_its_job_alone() {
     const ENDED: i64 = 300;
     let Some(server) = Kind::Postgres.shared() else { return };
     let (url, other) = (server.fresh(), server.fresh());
-    let [database, other] = [&url, &other].map(|url| url.rsplit('/').next().unwrap().split('?').next().unwrap());
+    let [database, other] = [&url, &other].map(|url| name(url));
     let store = open(&url).await;
-    for _ in 0..20 {
-        store.submit(job("x", 50)).await.unwrap();
-        let claim = claim_one(&store, "w", LEASE).await.unwrap();
-        store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap();
-    }
-    server.sql(database, "vacuum analyze jobs");
+    make_statistics(server, &store, &url).await;
     let count = |sql: &str| server.sql(database, sql).trim().parse::<i64>().unwrap();
     let (started, by_key) = (
         "select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where indexrelname = 'jobs_started'",
@@ -119,8 +128,7 @@ async fn an_end_reads_its_job_alone() {
             tokio::runtime::Handle::current().block_on(async {
                 store.submit_all(vec![job("x", 50); usize::try_from(ENDED).unwrap()]).await.unwrap();
                 for _ in 0..ENDED {
-                    let claim = claim_one(&store, "w", LEASE).await.unwrap();
-                    store.finish(&claim, completed(1, b""), None).await.unwrap().unwrap();
+                    end_one(&store).await;
                 }
             });
         });
