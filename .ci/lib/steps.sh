@@ -3,6 +3,10 @@
 
 step_results=()
 steps_failed=0
+# What the tests that failed said, to be read at the end.
+failures=$(mktemp)
+said=$(mktemp)
+trap 'rm -f "$failures" "$said"' EXIT
 
 # run_step NAME: calls the function step_NAME, with - as _. The steps after one that failed run too.
 run_step() {
@@ -14,8 +18,8 @@ run_step() {
         set -e
         cd "$root"
         "step_${1//-/_}"
-    )
-    status=$?
+    ) 2>&1 | tee "$said"
+    status=${PIPESTATUS[0]}
     set -e
     case $status in
         0) result=ok ;;
@@ -23,6 +27,8 @@ run_step() {
         *)
             result="FAILED ($status)"
             steps_failed=$((steps_failed + 1))
+            # As cargo's test programs write it, a name at first and not more than this of each.
+            awk '/^---- .* stdout ----$/ { left = 40 } /^test result: / { left = 0 } left-- > 0' "$said" >> "$failures"
             ;;
     esac
     step_results+=("$(printf '%-16s %5d s  %s' "$1" $((SECONDS - began)) "$result")")
@@ -33,5 +39,6 @@ run_step() {
 report_steps() {
     printf '\n========== summary ==========\n'
     printf '%s\n' "${step_results[@]}" "$(printf '%-16s %5d s' total "$SECONDS")"
+    [ ! -s "$failures" ] || printf '\n========== tests that failed ==========\n%s\n' "$(cat "$failures")"
     [ "$steps_failed" -eq 0 ]
 }

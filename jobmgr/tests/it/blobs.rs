@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use futures_util::TryStreamExt;
 use jobmgr::blobs::{BlobError, Blobs, Object, Shown};
 use jobmgr::config::{Aws, Storage};
 
+use crate::support::nobody;
 use crate::support::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 
 /// Larger than one request takes, and no multiple of a part.
@@ -325,8 +325,9 @@ async fn s3_says_what_is_wrong_with_its_settings() {
 /// Nobody listens there: that may pass.
 #[tokio::test]
 async fn s3_that_is_down_may_come_back() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let options = [("endpoint", format!("http://127.0.0.1:{port}")), ("access_key_id", "x".to_owned())];
+    let nobody = nobody();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    let options = [("endpoint", endpoint), ("access_key_id", "x".to_owned())];
     let mut options = options.to_vec();
     options.push(("secret_access_key", "x".to_owned()));
     let started = Instant::now();

@@ -59,7 +59,10 @@ fn nobody_there_is_tried_again_later() {
     let server = Server::start();
     let executor = connected(&server);
     let config = server.kubeconfig();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held, so that nobody else comes to listen there.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = nobody.local_addr().unwrap();
     let text = std::fs::read_to_string(&config).unwrap();
     let open = text.split("127.0.0.1:").nth(1).unwrap().split('"').next().unwrap().to_owned();
     std::fs::write(&config, text.replace(&open, &closed.port().to_string())).unwrap();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
+use crate::support::nobody;
 use crate::support::server::{Home, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -85,8 +86,8 @@ fn the_spans_of_a_job_arrive() {
 
 #[test]
 fn a_collector_that_is_away_holds_nothing_up() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let home = Home::new(&format!("[Telemetry]\nOTLP = \"http://{nobody}\"\n"));
+    let nobody = nobody();
+    let home = Home::new(&format!("[Telemetry]\nOTLP = \"http://{}\"\n", nobody.local_addr().unwrap()));
     home.sh("quick", "echo quick", "");
     let server = home.serve();
     for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! kill -9 of the database's server, and one that hangs for a while, under clients and workers: what was answered is
 //! there, every job ends once, and nobody has to be started again.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,10 @@ fn rows_68_69_70_on_mariadb() {
 fn nothing_is_lost_or_doubled(kind: Kind) {
     let Some(server) = kind.start(Disk::Fast) else { return };
     let home = Home::on(&server.fresh(), CONFIG);
-    witness::spec(&home, "job", witness::WORK, "[[Parameter]]\nName = \"number\"\nType = \"string\"");
+    // Where `slow` is, jobs say that they have begun, and take longer than a lease.
+    let here = home.dir.path().display();
+    let slow = format!("if [ -e {here}/slow ]; then : > {here}/begun; sleep 4; fi\n");
+    witness::spec(&home, "job", &(slow + witness::WORK), "[[Parameter]]\nName = \"number\"\nType = \"string\"");
     let mut api = home.serve_by(home.jobmgr(&["serve", "--no-worker"]));
     let mut workers = vec![home.worker_by(elsewhere(&home, 1)), home.worker_by(elsewhere(&home, 2))];
     let clients = Clients::of(api.address, 300..1500);
@@ -74,21 +78,18 @@ fn disturb(server: &DatabaseServer, home: &Home) -> Process {
         server.restart();
         if [3, 5].contains(&(round % 6)) {
             thread::sleep(Duration::from_secs(1));
-            eventually("a job runs", || runs(home));
+            let (slow, begun) = (home.path("slow"), home.path("begun"));
+            fs::write(&slow, "").unwrap();
+            eventually("a job runs that will not end soon", || begun.exists());
             server.pause();
+            fs::remove_file(&slow).unwrap();
+            fs::remove_file(&begun).unwrap();
             // Not an event: nobody tells that a lease is no longer sure.
             thread::sleep(LEASE * 5 / 6);
             server.resume();
         }
     }
     late.unwrap()
-}
-
-/// Whether a job runs that has written so.
-fn runs(home: &Home) -> bool {
-    let lines = witness::lines(home);
-    let count = |word: &str| lines.iter().filter(|line| line.word == word).count();
-    count("start") > count("end")
 }
 
 fn check_all_run(api: &mut Server, workers: &mut [Process]) {

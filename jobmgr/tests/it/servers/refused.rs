@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::databases::{Disk, PASSWORD, USER};
+use crate::support::nobody;
 
 /// `check` and `serve` refuse this database in these words.
 fn assert_refused(url: &str, words: &[&str]) {
@@ -55,8 +56,8 @@ fn mysql_tells_of_a_wrong_password_and_an_unknown_database() {
 
 #[test]
 fn a_port_where_nobody_listens_is_named() {
-    // Taken and given back: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = nobody();
+    let port = nobody.local_addr().unwrap().port();
     std::thread::scope(|scope| {
         for scheme in ["postgres", "mysql"] {
             scope.spawn(move || {

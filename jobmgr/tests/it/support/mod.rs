@@ -28,6 +28,13 @@ pub mod server;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for tests that run on Linux alone"))]
 pub mod sse;
 
+/// A port of this machine at which nobody listens as long as this is held. One that is free might be given to others.
+pub fn nobody() -> tokio::net::TcpSocket {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
+}
+
 /// Whether there is time for more: `JOBMGR_LONG_TESTS=1`.
 pub fn long() -> bool {
     std::env::var("JOBMGR_LONG_TESTS").is_ok_and(|long| long == "1")

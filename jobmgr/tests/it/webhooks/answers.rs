@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::receiver::{How, Receiver, fine};
 use super::{CONFIG, ask, deliveries, done, home, newest, register, submit};
-use crate::support::programs;
 use crate::support::server::eventually;
+use crate::support::{nobody, programs};
 
 #[test]
 fn row_92_a_receiver_that_hangs_is_given_a_limited_time() {
@@ -116,8 +116,8 @@ fn row_92_a_certificate_that_nobody_signed_is_told_as_such() {
 fn who_is_not_there_is_tried_as_often_as_the_configuration_says() {
     let home = home("[Webhooks]\nAllowedNetworks = [\"127.0.0.0/8\"]\nRetryAfter = [\"100ms\", \"100ms\"]\n");
     let server = home.serve();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (id, _) = register(&server, &json!({ "url": format!("http://{free}/") }));
+    let nobody = nobody();
+    let (id, _) = register(&server, &json!({ "url": format!("http://{}/", nobody.local_addr().unwrap()) }));
     submit(&server, &json!({ "name": "well" }));
     let last = newest(&server, id, "it is given up", |last| last["status"] == "failed");
     assert_eq!((&last["attempts"], &last["responseStatus"]), (&json!(3), &Value::Null));

@@ -1,5 +1,5 @@
 //! What a job costs beside `sbatch --wait`, on the Slurm that `sbatch` finds here:
-//! `cargo run -p jobmgr-executor-slurm --example overhead -- FOLDER [POLL_EVERY]`. The nodes must see the folder.
+//! `cargo run -p jobmgr-executor-slurm --example slurm_overhead -- FOLDER [POLL_EVERY]`. The nodes must see the folder.
 #![allow(clippy::unwrap_used, reason = "an example may fail where it likes")]
 
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! What a job costs beyond the bare start and wait of its process, and a job with limits: medians, in microseconds.
 //!
-//! `cargo run --release -p jobmgr-executor-process --example overhead -- true`
+//! `cargo run --release -p jobmgr-executor-process --example process_overhead -- true`
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

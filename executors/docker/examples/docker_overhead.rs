@@ -1,4 +1,4 @@
-//! What a job costs beyond its container: `overhead HOST IMAGE [TIMES]` runs `true` by `docker run --rm` and by the
+//! What a job costs beyond its container: `docker_overhead HOST IMAGE [TIMES]` runs `true` by `docker run --rm` and by the
 //! executor, with its `cleanup`, in turns, and prints the medians in milliseconds.
 
 use std::process::Command;
@@ -11,7 +11,7 @@ use jobmgr_plugin_api::{Executor, Job, Recover, serde_json};
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(host), Some(image)) = (arguments.next(), arguments.next()) else {
-        eprintln!("overhead HOST IMAGE [TIMES]");
+        eprintln!("docker_overhead HOST IMAGE [TIMES]");
         return;
     };
     let times: u32 = arguments.next().and_then(|times| times.parse().ok()).unwrap_or(10);
