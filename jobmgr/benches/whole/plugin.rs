@@ -16,14 +16,17 @@ pub fn plugin() {
     let server = quiet(&home);
     let mut client = server.client();
     let (mut process, mut warm, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    // The spare is refilled after each job of it.
+    let refilled = || std::thread::sleep(Duration::from_millis(20));
     for round in 0..330 {
         process.push(whole_job(&mut client, "noop", round));
         warm.push(whole_job(&mut client, "plugin", round));
-        // The spare is refilled after each job; it is to be there, and then to be of no use.
-        std::thread::sleep(Duration::from_millis(20));
+        // It is to be there, and then to be of no use.
+        refilled();
         let file = std::fs::File::options().write(true).open(&library).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + round)).unwrap();
         cold.push(whole_job(&mut client, "plugin", round));
+        refilled();
     }
     let [process, warm, cold] = [process, warm, cold].map(|mut times| median(times.split_off(30)));
     println!("plugin: POST to completed, median: /bin/true as a process {process:.2} ms");
@@ -35,7 +38,7 @@ pub fn plugin() {
         );
     }
     std::thread::sleep(Duration::from_millis(200));
-    let is_spare = |pid: &u32| processes::command_line(*pid).iter().any(|word| word == "--plugin");
-    let spare = processes::children(server.pid()).into_iter().find(is_spare).expect("a spare is there");
+    let spare = processes::children(server.pid()).into_iter().find(|pid| processes::is_plugin_runner(*pid));
+    let spare = spare.expect("a spare is there");
     println!("plugin: an idle spare's private memory {} KiB", processes::private_memory(spare) >> 10);
 }

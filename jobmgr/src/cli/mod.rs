@@ -115,6 +115,9 @@ enum Command {
         /// For a library
         #[arg(long)]
         plugin: bool,
+        /// Forks those for libraries
+        #[arg(long, requires = "plugin")]
+        forks: bool,
     },
 }
 
@@ -124,8 +127,9 @@ pub fn main() -> ExitCode {
     crate::runner::launch();
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
-        Command::Runner { plugin: false } => crate::runner::main(),
-        Command::Runner { plugin: true } => crate::runner::plugin::main(),
+        Command::Runner { plugin: false, .. } => crate::runner::main(),
+        Command::Runner { forks: false, .. } => crate::runner::plugin::main(),
+        Command::Runner { forks: true, .. } => crate::runner::plugin::forks(),
         Command::Schema(what) => within(arguments.log_format, "error", schema::print(what)),
         Command::Plugin(what) if plugin::is_alone(&what) => plugin::alone(what),
         Command::Plugin(what) => within(arguments.log_format, "error", plugin::plugin(what)),

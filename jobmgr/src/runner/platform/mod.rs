@@ -1,6 +1,8 @@
 //! What platforms do in their own ways.
 
 #[cfg(unix)]
+mod fork_server;
+#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
@@ -11,8 +13,10 @@ use unix as native;
 use windows as native;
 
 #[cfg(unix)]
+pub(crate) use fork_server::orphans_come_here;
+#[cfg(unix)]
 pub(crate) use native::with_runners;
-pub(super) use native::{Process, become_runner, epitaph, exit_now, limit_runner, start_runner};
+pub(super) use native::{Process, become_runner, epitaph, exit_now, limit_runner, serve_forks, start_runner};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,6 +26,14 @@ pub(super) enum Kind {
     Own,
     /// A library, with some variables in its environment.
     Plugin(Vec<(String, String)>),
+}
+
+/// What a process is that has served as a fork server.
+pub(super) enum Role {
+    /// Still that; its worker is gone.
+    Served,
+    /// A runner that was forked, with the files and the environment of one.
+    Runner,
 }
 
 /// A runner that was started.

@@ -1,6 +1,7 @@
 //! Linux: a socket pair as the runner's standard input, a session and a subreaper of its own.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,8 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
+use tokio::net::unix::pipe::Receiver;
+
 use crate::crash;
 
+use super::fork_server::{self, Forked};
 use super::{Kind, Started};
 
 /// The runners of this process; what else is its child is an orphan of a dead runner.
@@ -30,28 +34,73 @@ pub(crate) fn with_runners<T>(act: impl FnOnce(&HashSet<u32>) -> T) -> T {
 
 /// A runner's process.
 pub(in crate::runner) struct Process {
-    child: tokio::process::Child,
+    child: Child,
     pid: Option<u32>,
 }
 
-/// Starts `jobmgr runner`. The file that runs now is started, whatever has become of its path.
-pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
+enum Child {
+    Started(tokio::process::Child),
+    Forked(Forked),
+}
+
+/// The worker's end of a runner's line, and the runner's.
+fn line() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((tokio::net::UnixStream::from_std(ours)?, theirs.into()))
+}
+
+fn environment(kind: &Kind) -> Vec<(OsString, OsString)> {
+    let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+    let crash = crash::inherited().map(|point| (crash::VARIABLE.into(), point));
+    let limit = crash::kill_limit();
+    let limit = limit.map(|limit| (jobmgr_executor_process::KILL_LIMIT_VARIABLE.into(), limit));
+    let named: &[(String, String)] = if let Kind::Plugin(named) = kind { named } else { &[] };
+    let named = named.iter().map(|(name, value)| (name.into(), value.into()));
+    path.into_iter().chain(crash).chain(limit).chain(named).collect()
+}
+
+/// Starts `jobmgr runner`, or has one forked.
+pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
+    let environment = environment(&kind);
+    let plugin = matches!(kind, Kind::Plugin(_));
+    match plugin.then(|| fork_runner(&environment)).flatten() {
+        Some(Ok(started)) => return Ok(started),
+        Some(Err(error)) => tracing::warn!(%error, "no runner can be forked; one is started as a program"),
+        None => {}
+    }
+    spawn_runner(environment, plugin)
+}
+
+/// `None`: this process has nobody who forks.
+fn fork_runner(environment: &[(OsString, OsString)]) -> Option<io::Result<Started>> {
+    if !fork_server::is_here() {
+        return None;
+    }
+    let fork = || {
+        let (ours, theirs) = line()?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let ((out, out_theirs), (error, error_theirs)) = (pipe()?, pipe()?);
+        let files = [theirs.as_fd(), out_theirs.as_fd(), error_theirs.as_fd()];
+        let forked = runners(|runners| fork_server::fork(runners, environment, files))?;
+        let pid = Some(forked.pid());
+        let process = Process { child: Child::Forked(forked), pid };
+        let printed = super::printed(Some(Receiver::from_owned_fd(out)?), Some(Receiver::from_owned_fd(error)?));
+        let (input, out) = ours.into_split();
+        Ok(Started { process, input: Box::new(input), out: Box::new(out), printed })
+    };
+    Some(fork())
+}
+
+/// The file that runs now is started, whatever has become of its path.
+fn spawn_runner(environment: Vec<(OsString, OsString)>, plugin: bool) -> io::Result<Started> {
+    let (ours, theirs) = line()?;
     let mut command = std::process::Command::new("/proc/self/exe");
-    command.arg0("jobmgr").arg("runner").env_clear();
-    if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", path);
-    }
-    if let Some(point) = crash::inherited() {
-        command.env(crash::VARIABLE, point);
-    }
-    if let Some(limit) = crash::kill_limit() {
-        command.env(jobmgr_executor_process::KILL_LIMIT_VARIABLE, limit);
-    }
-    command.stdin(OwnedFd::from(theirs));
-    match kind {
-        Kind::Own => drop(command.stdout(Stdio::null()).stderr(Stdio::inherit())),
-        Kind::Plugin(env) => drop(command.arg("--plugin").envs(env).stdout(Stdio::piped()).stderr(Stdio::piped())),
+    command.arg0("jobmgr").arg("runner").env_clear().envs(environment).stdin(theirs);
+    if plugin {
+        command.arg("--plugin").stdout(Stdio::piped()).stderr(Stdio::piped());
+    } else {
+        command.stdout(Stdio::null()).stderr(Stdio::inherit());
     }
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
@@ -61,11 +110,11 @@ pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
         runners.extend(child.id());
         io::Result::Ok(child)
     })?;
-    ours.set_nonblocking(true)?;
-    let (input, out) = tokio::net::UnixStream::from_std(ours)?.into_split();
+    let (input, out) = ours.into_split();
     let pid = child.id();
     let printed = super::printed(child.stdout.take(), child.stderr.take());
-    Ok(Started { process: Process { child, pid }, input: Box::new(input), out: Box::new(out), printed })
+    let process = Process { child: Child::Started(child), pid };
+    Ok(Started { process, input: Box::new(input), out: Box::new(out), printed })
 }
 
 impl Process {
@@ -74,18 +123,25 @@ impl Process {
     }
 
     pub(in crate::runner) async fn wait(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.wait().await.ok()
+        let status = match &mut self.child {
+            Child::Started(child) => child.wait().await,
+            Child::Forked(forked) => forked.wait().await,
+        };
+        status.ok()
     }
 
     pub(in crate::runner) async fn kill(&mut self) {
         // It may have ended by itself meanwhile.
-        drop(self.child.kill().await);
+        match &mut self.child {
+            Child::Started(child) => drop(child.kill().await),
+            Child::Forked(forked) => drop(forked.kill().await),
+        }
     }
 
     /// How the runner ended, in words.
     pub(in crate::runner) async fn epitaph(&mut self) -> String {
-        let status = match tokio::time::timeout(std::time::Duration::from_secs(5), self.child.wait()).await {
-            Ok(Ok(status)) => status,
+        let status = match tokio::time::timeout(std::time::Duration::from_secs(5), self.wait()).await {
+            Ok(Some(status)) => status,
             _ => return "the runner closed its line before it gave a result".into(),
         };
         match (status.signal(), status.code()) {
@@ -146,6 +202,17 @@ impl Drop for Process {
 
 /// Makes this process a runner: takes the line off standard input, leads a session, adopts orphans.
 pub(in crate::runner) fn become_runner() -> io::Result<(File, File)> {
+    let line = take_line()?;
+    leave_session()?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // Where memory runs out, a job should go before the server does; raising the score is always allowed.
+    drop(std::fs::write("/proc/self/oom_score_adj", "300"));
+    let line = File::from(line);
+    Ok((line.try_clone()?, line))
+}
+
+/// Takes the line to the worker off standard input, and keeps it and what else is open from other programs.
+pub(super) fn take_line() -> io::Result<OwnedFd> {
     let stdin = io::stdin();
     rustix::net::sockopt::socket_type(stdin.as_fd())
         .map_err(|_| io::Error::other("standard input is not the line to a worker"))?;
@@ -154,16 +221,17 @@ pub(in crate::runner) fn become_runner() -> io::Result<(File, File)> {
     rustix::stdio::dup2_stdin(&null)?;
     fcntl_setfd(&null, FdFlags::CLOEXEC)?;
     hide_strangers();
+    Ok(line)
+}
+
+/// Leaves the worker's session, and is woken when the worker ends.
+pub(super) fn leave_session() -> io::Result<()> {
     // The leader of a session can't become one again: that is fine.
     let _ = rustix::process::setsid();
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // One that is stopped (SIGSTOP) would not see that its line has closed. It is woken when its worker's process ends,
     // and when the thread does that started it, which does no harm; not killed: it has a job to end.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
-    // Where memory runs out, a job should go before the server does; raising the score is always allowed.
-    drop(std::fs::write("/proc/self/oom_score_adj", "300"));
-    let line = File::from(line);
-    Ok((line.try_clone()?, line))
+    Ok(())
 }
 
 /// Keeps files from the jobs that whoever started the server left open in it.
@@ -185,4 +253,9 @@ pub(in crate::runner) fn exit_now() -> ! {
     // SIGKILL of one's own process runs no handler, no destructor and no atexit function.
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort();
+}
+
+/// Forks runners until the worker is gone.
+pub(in crate::runner) fn serve_forks() -> io::Result<super::Role> {
+    fork_server::serve()
 }

@@ -169,3 +169,8 @@ fn take(which: STD_HANDLE) -> io::Result<File> {
 pub(in crate::runner) fn exit_now() -> ! {
     std::process::exit(1)
 }
+
+/// There is no such thing here.
+pub(in crate::runner) fn serve_forks() -> io::Result<super::Role> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "processes can't be forked here"))
+}

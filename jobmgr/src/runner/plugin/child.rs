@@ -11,11 +11,23 @@ use serde_json::Value;
 use super::host::{Calling, Line};
 use super::line::{Load, Work};
 use super::{Loaded, library};
-use crate::runner::platform;
+use crate::runner::platform::{self, Role};
 use crate::runner::wire::{self, Frame, Type};
 
 /// How long the end of a job's processes is waited for when the worker is gone.
 const LAST_SWEEP: Duration = Duration::from_secs(60);
+
+/// What `jobmgr runner --plugin --forks` does: forks runners; each of them comes out of it, as one.
+pub fn forks() -> ExitCode {
+    match platform::serve_forks() {
+        Ok(Role::Runner) => main(),
+        Ok(Role::Served) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jobmgr runner --forks is started by jobmgr itself; it can't run alone: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
 
 /// What `jobmgr runner --plugin` does: opens the library that the worker names, and calls it until the line closes.
 pub fn main() -> ExitCode {

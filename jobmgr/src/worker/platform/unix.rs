@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::runner::platform::with_runners;
+use crate::runner::platform::{orphans_come_here, with_runners};
 
 /// Makes a directory that only its owner may enter.
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {
@@ -62,7 +62,9 @@ pub(super) fn since_boot() -> Duration {
 /// Makes this process the one that adopts what a dead runner leaves. Only for a process that has no other children.
 pub fn adopt_orphans() {
     // Without it orphans go to init; they are found by their environment at the next start.
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    if rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok() {
+        orphans_come_here();
+    }
     ADOPTING.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Site, attempts, ended, is_whole, log, start, status};
 use crate::support::databases::Kind;
 use crate::support::libraries::{built, install};
-use crate::support::processes::{Signal, children, command_line, signal};
+use crate::support::processes::{Signal, children, is_plugin_runner, signal};
 use crate::support::server::{Server, eventually};
 
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"";
@@ -63,8 +63,7 @@ fn a_library_is_replaced_while_its_jobs_run() {
 
 /// How many processes have a library in them.
 fn libraries(server: &Server) -> usize {
-    let is_one = |pid: &u32| command_line(*pid).iter().any(|word| word == "--plugin");
-    children(server.pid()).iter().filter(|pid| is_one(pid)).count()
+    children(server.pid()).into_iter().filter(|pid| is_plugin_runner(*pid)).count()
 }
 
 fn sha256(bytes: &[u8]) -> String {

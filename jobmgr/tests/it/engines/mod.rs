@@ -19,7 +19,7 @@ use containers::{Engine, IMAGE, Kind};
 use jobmgr::domain::job::{Job, Status};
 
 use crate::support::libraries::{built, install};
-use crate::support::processes::{Signal, children, command_line, signal};
+use crate::support::processes::{Signal, children, is_plugin_runner, signal};
 use crate::support::server::{Home, Server, eventually};
 
 const CONFIG: &str = "[Worker]\nLease = \"2s\"\nPoll = \"100ms\"\nDrain = \"20s\"\n";
@@ -157,8 +157,7 @@ fn fifty_containers_run_at_once() {
     let server = home.serve();
     let ids: Vec<i64> = (0..JOBS).map(|_| server.start("job", serde_json::json!({}))).collect();
     within(Duration::from_secs(180), "all are there", || engine.containers().len() == JOBS);
-    let is_library = |pid: &u32| command_line(*pid).iter().any(|word| word == "--plugin");
-    assert_eq!(children(server.pid()).iter().filter(|pid| is_library(pid)).count(), 1);
+    assert_eq!(children(server.pid()).into_iter().filter(|pid| is_plugin_runner(*pid)).count(), 1);
     std::fs::write(gate.join("go"), "").unwrap();
     for id in ids {
         let over = || !matches!(server.job(id)["job"]["status"].as_str(), Some("queued" | "started"));

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::support::libraries::{of_c, of_crate};
-use crate::support::processes::{carrying, command_line};
+use crate::support::processes::{carrying, command_line, is_plugin_runner, working_in};
 use crate::support::server::{Ended, Home, Server, eventually};
 
 /// Which files may be libraries, and what is told of them.
@@ -37,7 +37,7 @@ struct Told {
 }
 
 impl Plugged {
-    /// With a mark in the environment of all runners, and of what they start.
+    /// With a mark in the environment of what runners start.
     fn new(config: &str) -> Plugged {
         let home = Home::new(config);
         std::fs::create_dir(home.path("plugins")).unwrap();
@@ -97,8 +97,7 @@ impl Plugged {
 
     /// The runners that libraries are in.
     fn runners(&self) -> Vec<u32> {
-        let carriers = carrying(&self.mark()).into_iter();
-        carriers.filter(|pid| command_line(*pid).get(1).is_some_and(|word| word == "runner")).collect()
+        working_in(self.home.dir.path()).into_iter().filter(|pid| is_plugin_runner(*pid)).collect()
     }
 
     /// At most a spare of each executor is there.
@@ -109,7 +108,7 @@ impl Plugged {
     }
 }
 
-/// A variable that all processes of libraries have.
+/// A variable that all processes have that libraries start.
 const MARK: &str = "JM_TEST_MARK";
 
 /// Submits a job, waits for its end, and asks for all that is told about it.

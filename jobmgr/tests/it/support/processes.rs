@@ -62,6 +62,22 @@ pub fn command_line(pid: u32) -> Vec<String> {
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
+/// Whether it is a runner with a library; the process that forks those is none.
+pub fn is_plugin_runner(pid: u32) -> bool {
+    let words = command_line(pid);
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    words.get(1).is_some_and(|word| word == "runner")
+        && words.iter().any(|word| word == "--plugin")
+        && name.trim() != "jobmgr-forks"
+}
+
+/// The processes in a folder.
+pub fn working_in(folder: &Path) -> Vec<u32> {
+    let folder = folder.canonicalize().unwrap();
+    let is_there = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at == folder);
+    all().filter(is_there).filter(|pid| runs(*pid)).collect()
+}
+
 /// The children of a process.
 pub fn children(parent: u32) -> Vec<u32> {
     let is_child = |pid: &u32| {

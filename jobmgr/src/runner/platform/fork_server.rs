@@ -1,0 +1,245 @@
+//! Linux: a process that forks the runners of libraries.
+//!
+//! The dynamic linker writes a megabyte into a process of this program before its first line runs, which takes longer
+//! than many a job. A fork server does that once. What it forks shares those pages with it, and comes to its worker by
+//! a fork in between, whose end makes the worker, as the one that adopts orphans, the parent.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::cmsg_space;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use tokio::io::unix::AsyncFd;
+
+use super::Role;
+use super::unix::{exit_now, leave_session, take_line};
+
+/// How much environment fits into a request, in bytes. With more, a runner is started as a program.
+const MOST: usize = 128 << 10;
+/// How long a fork may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether orphans below this process become its children.
+static ADOPTS: AtomicBool = AtomicBool::new(false);
+/// The server of this process, from its first use on.
+static SERVER: Mutex<Option<ForkServer>> = Mutex::new(None);
+
+/// From now on orphans below this process become its children, so that it can have a fork server.
+pub(crate) fn orphans_come_here() {
+    ADOPTS.store(true, Ordering::Relaxed);
+}
+
+/// The worker's end.
+struct ForkServer {
+    line: OwnedFd,
+    process: Child,
+}
+
+impl ForkServer {
+    fn start() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (line, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::sockopt::set_socket_timeout(&line, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("jobmgr").args(["runner", "--plugin", "--forks"]).env_clear();
+        let process = command.stdin(theirs).stdout(Stdio::null()).spawn()?;
+        Ok(Self { line, process })
+    }
+
+    /// The process id of a new runner.
+    fn fork(&self, environment: &[u8], files: [BorrowedFd<'_>; 3]) -> io::Result<Pid> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&files));
+        sendmsg(&self.line, &[IoSlice::new(environment)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        let mut answer = [0; 4];
+        let count = rustix::io::retry_on_intr(|| rustix::net::recv(&self.line, &mut answer, RecvFlags::empty()))?.1;
+        let pid = (count == answer.len()).then(|| Pid::from_raw(i32::from_le_bytes(answer))).flatten();
+        pid.ok_or_else(|| io::Error::other("it can't fork"))
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A runner that was forked: a child of this process.
+pub(super) struct Forked {
+    pid: Pid,
+    /// Readable from its end on.
+    ended: AsyncFd<OwnedFd>,
+    status: Option<ExitStatus>,
+}
+
+/// Whether this process can have a fork server.
+pub(super) fn is_here() -> bool {
+    ADOPTS.load(Ordering::Relaxed)
+}
+
+/// Forks a runner with this environment, and with these files as its standard input, output and error. `runners` has
+/// those of this process, and is to stay locked meanwhile.
+pub(super) fn fork(
+    runners: &mut HashSet<u32>,
+    environment: &[(OsString, OsString)],
+    files: [BorrowedFd<'_>; 3],
+) -> io::Result<Forked> {
+    let bytes = environment.iter().flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    let bytes: Vec<u8> = bytes.collect();
+    if bytes.len() > MOST {
+        return Err(io::Error::other(format!("its environment is larger than {MOST} bytes")));
+    }
+    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    let forked = (|| {
+        let server = match &*server {
+            Some(server) => server,
+            None => server.insert(ForkServer::start()?),
+        };
+        runners.insert(server.process.id());
+        let pid = server.fork(&bytes, files)?;
+        runners.insert(pid.as_raw_nonzero().get().unsigned_abs());
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        // SAFETY: the descriptor is owned, and stays the same and open until the AsyncFd is dropped.
+        #[allow(unsafe_code)]
+        let ended = unsafe { AsyncFd::register(pidfd) }?;
+        Ok(Forked { pid, ended, status: None })
+    })();
+    if forked.is_err()
+        && let Some(broken) = server.take()
+    {
+        runners.remove(&broken.process.id());
+    }
+    forked
+}
+
+impl Forked {
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        if self.status.is_none() {
+            drop(self.ended.readable().await?);
+        }
+        for _ in 0..1_000 {
+            self.reap()?;
+            if let Some(status) = self.status {
+                return Ok(status);
+            }
+            // Its parent, who forked it, has not ended yet.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Err(io::Error::other("it is another process's child"))
+    }
+
+    /// Takes the status of one that has ended and is this process's child.
+    fn reap(&mut self) -> io::Result<()> {
+        match waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => self.status = Some(ExitStatus::from_raw(status.as_raw())),
+            Ok(None) | Err(rustix::io::Errno::CHILD) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn kill(&mut self) -> io::Result<()> {
+        if self.status.is_none() {
+            pidfd_send_signal(&self.ended, Signal::KILL)?;
+            self.wait().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            // What is not reaped here is, as an orphan.
+            let _ = pidfd_send_signal(&self.ended, Signal::KILL);
+            let _ = self.reap();
+        }
+    }
+}
+
+/// What `jobmgr runner --plugin --forks` does: forks runners until the line closes. No other thread may be there.
+pub(super) fn serve() -> io::Result<Role> {
+    let line = take_line()?;
+    leave_session()?;
+    rustix::thread::set_name(c"jobmgr-forks")?;
+    let mut buffer = vec![0; MOST];
+    loop {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let pieces = &mut [IoSliceMut::new(&mut buffer)];
+        let received =
+            rustix::io::retry_on_intr(|| recvmsg(&line, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?.bytes;
+        let mut files = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(passed) = message {
+                files.extend(passed);
+            }
+        }
+        let Ok(files) = <[OwnedFd; 3]>::try_from(files) else { return Ok(Role::Served) };
+        match fork_here()? {
+            Some(between) => drop(rustix::io::retry_on_intr(|| waitpid(Some(between), WaitOptions::empty()))?),
+            None => {
+                let pid = fork_here();
+                if let Ok(None) = pid {
+                    drop(line);
+                    become_one(&buffer[..received], files)?;
+                    return Ok(Role::Runner);
+                }
+                let number = pid.ok().flatten().map_or(0, |pid| pid.as_raw_nonzero().get());
+                // A worker that is gone needs no answer.
+                let _ = rustix::net::send(&line, &number.to_le_bytes(), SendFlags::NOSIGNAL);
+                exit_now();
+            }
+        }
+    }
+}
+
+/// In the new process `None`; in this one its id.
+fn fork_here() -> io::Result<Option<Pid>> {
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        fn fork() -> std::ffi::c_int;
+    }
+    // SAFETY: there is no other thread in this process, so that the new one is as whole as it.
+    #[allow(unsafe_code)]
+    let pid = unsafe { fork() };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Pid::from_raw(pid)) }
+}
+
+fn become_one(environment: &[u8], [input, output, error]: [OwnedFd; 3]) -> io::Result<()> {
+    // Its command line is the server's, which can't be changed.
+    rustix::thread::set_name(c"jobmgr-runner")?;
+    rustix::stdio::dup2_stdin(input)?;
+    rustix::stdio::dup2_stdout(output)?;
+    rustix::stdio::dup2_stderr(error)?;
+    for variable in environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
+        let equals = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
+        let (name, value) = (&variable[..equals], variable.get(equals + 1..).unwrap_or_default());
+        // SAFETY: there is no other thread in this process.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(OsStr::from_bytes(name), OsString::from_vec(value.to_vec()));
+        }
+    }
+    Ok(())
+}
