@@ -62,6 +62,7 @@ pub(super) async fn run(what: Run) -> ExitCode {
 pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+    worker::platform::adopt_orphans();
     let plugins = Plugins::new(&config.executors);
     let jobspecs = Jobspecs::checked(config.server.jobspecs.clone(), executors::check(&plugins));
     let reread = jobspecs.clone();
@@ -74,7 +75,6 @@ pub(super) async fn run_with(what: Run, config: Config) -> Result<ExitCode, Stri
     let secrets = Secrets::passing(store.installation()).map_err(|error| error.to_string())?;
     let inputs = files(&store, &blobs, &spec, &mut parameters).await?;
     secrets.seal_parameters(&About::of(&spec), &mut parameters).map_err(|error| error.to_string())?;
-    worker::platform::adopt_orphans();
     let bar = progress_bar();
     let parts = worker::Parts {
         store: store.clone(),

@@ -52,6 +52,9 @@ async fn serve_with(how: &Serve, config: Config) -> Result<(), String> {
     let listener = bind(&config).await?;
     let traces = telemetry::start(&config.telemetry)?;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    if !how.no_worker {
+        worker::platform::adopt_orphans();
+    }
     let mut parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -125,7 +128,6 @@ enum Behind {
 impl Behind {
     async fn start(how: &Serve, parts: worker::Parts) -> Result<Self, String> {
         if !how.no_worker {
-            worker::platform::adopt_orphans();
             return Ok(Behind::Worker(Box::new(Worker::start(parts).await?)));
         }
         let who = Who::server(parts.store.installation(), parts.config.name.clone());

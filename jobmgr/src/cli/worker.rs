@@ -24,10 +24,10 @@ pub(super) async fn worker() -> ExitCode {
 async fn work(config: Config) -> Result<(), String> {
     let mut stops = Stops::new().map_err(|error| format!("can't listen for signals: {error}"))?;
     let traces = telemetry::start(&config.telemetry)?;
+    worker::platform::adopt_orphans();
     let parts = service::parts(&config).await?;
     let (database, jobspecs) = (parts.store.clone(), parts.jobspecs.clone());
     let keeper = service::keeper(&parts, &config);
-    worker::platform::adopt_orphans();
     let worker = Worker::start(parts).await?;
     let keeping = tokio::spawn(keeper.run());
     let slots = config.worker.concurrency;

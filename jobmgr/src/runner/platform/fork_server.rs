@@ -1,15 +1,16 @@
 //! Linux: a process that forks the runners of libraries.
 //!
 //! The dynamic linker writes a megabyte into a process of this program before its first line runs, which takes longer
-//! than many a job. A fork server does that once. What it forks shares those pages with it, and comes to its worker by
-//! a fork in between, whose end makes the worker, as the one that adopts orphans, the parent.
+//! than many a job. A fork server does that once, and what it forks shares those pages with it. One process is forked
+//! before it is asked for. Another stands between it and the server until then: the end of that one makes the worker,
+//! as the one that adopts orphans, the parent.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,25 +18,35 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
 use tokio::io::unix::AsyncFd;
 
 use super::Role;
-use super::unix::{exit_now, leave_session, take_line};
+use super::unix::{leave_session, settle, take_line};
 
 /// How much environment fits into a request, in bytes. With more, a runner is started as a program.
 const MOST: usize = 128 << 10;
 /// How long a fork may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server waits before it forks another one.
+const PAUSE_NANOSECONDS: i64 = 5_000_000;
+/// The exit status of the one in between when the one that waited has become a runner.
+const TAKEN: i32 = 0;
+/// The same when the worker is gone.
+const GONE: i32 = 1;
 
 /// Whether orphans below this process become its children.
 static ADOPTS: AtomicBool = AtomicBool::new(false);
 /// The server of this process, from its first use on.
 static SERVER: Mutex<Option<ForkServer>> = Mutex::new(None);
+/// The line of the runner that this process has become.
+static LINE: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// From now on orphans below this process become its children, so that it can have a fork server.
 pub(crate) fn orphans_come_here() {
@@ -177,41 +188,57 @@ impl Drop for Forked {
     }
 }
 
-/// What `jobmgr runner --plugin --forks` does: forks runners until the line closes. No other thread may be there.
+/// What `jobmgr runner --plugin --forks` does until the line closes: has a process at hand that waits for a request and
+/// then is a runner. No other thread may be there.
 pub(super) fn serve() -> io::Result<Role> {
     let line = take_line()?;
     leave_session()?;
     rustix::thread::set_name(c"jobmgr-forks")?;
-    let mut buffer = vec![0; MOST];
     loop {
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let pieces = &mut [IoSliceMut::new(&mut buffer)];
-        let received =
-            rustix::io::retry_on_intr(|| recvmsg(&line, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?.bytes;
-        let mut files = Vec::new();
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(passed) = message {
-                files.extend(passed);
-            }
-        }
-        let Ok(files) = <[OwnedFd; 3]>::try_from(files) else { return Ok(Role::Served) };
         match fork_here()? {
-            Some(between) => drop(rustix::io::retry_on_intr(|| waitpid(Some(between), WaitOptions::empty()))?),
-            None => {
-                let pid = fork_here();
-                if let Ok(None) = pid {
-                    drop(line);
-                    become_one(&buffer[..received], files)?;
-                    return Ok(Role::Runner);
-                }
-                let number = pid.ok().flatten().map_or(0, |pid| pid.as_raw_nonzero().get());
-                // A worker that is gone needs no answer.
-                let _ = rustix::net::send(&line, &number.to_le_bytes(), SendFlags::NOSIGNAL);
-                exit_now();
-            }
+            None => return stand_between(line),
+            Some(between) if wait(between)?.exit_status() == Some(GONE) => return Ok(Role::Served),
+            Some(_) => {}
         }
+        // The next one is made when this one has begun, unless it is asked for.
+        let mut asked = [PollFd::new(&line, PollFlags::IN)];
+        let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE_NANOSECONDS };
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut asked, Some(&pause)))?;
     }
+}
+
+/// Is the parent of a process that waits, until it has become a runner; comes out of this in that one alone.
+fn stand_between(line: OwnedFd) -> io::Result<Role> {
+    let (taken, take) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let Some(waiting) = fork_here()? else {
+        drop(taken);
+        settle()?;
+        return await_request(line, take);
+    };
+    drop((line, take));
+    let told = rustix::io::retry_on_intr(|| rustix::io::read(&taken, &mut [0]))? > 0;
+    // One that was ended from outside is replaced.
+    let gone = !told && wait(waiting)?.exited();
+    exit(if gone { GONE } else { TAKEN });
+}
+
+/// Waits for a request, and answers with the id of this process, which is its runner.
+fn await_request(line: OwnedFd, take: OwnedFd) -> io::Result<Role> {
+    let mut environment = vec![0; MOST];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let pieces = &mut [IoSliceMut::new(&mut environment)];
+    let size = rustix::io::retry_on_intr(|| recvmsg(&line, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?.bytes;
+    let rights = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    let Ok(files) = <[OwnedFd; 3]>::try_from(rights.flatten().collect::<Vec<_>>()) else { return Ok(Role::Served) };
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    rustix::net::send(&line, &pid.to_le_bytes(), SendFlags::NOSIGNAL)?;
+    rustix::io::write(&take, &[1])?;
+    become_one(&environment[..size], files)?;
+    Ok(Role::Runner)
 }
 
 /// In the new process `None`; in this one its id.
@@ -226,10 +253,9 @@ fn fork_here() -> io::Result<Option<Pid>> {
     if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Pid::from_raw(pid)) }
 }
 
-fn become_one(environment: &[u8], [input, output, error]: [OwnedFd; 3]) -> io::Result<()> {
+fn become_one(environment: &[u8], [line, output, error]: [OwnedFd; 3]) -> io::Result<()> {
     // Its command line is the server's, which can't be changed.
     rustix::thread::set_name(c"jobmgr-runner")?;
-    rustix::stdio::dup2_stdin(input)?;
     rustix::stdio::dup2_stdout(output)?;
     rustix::stdio::dup2_stderr(error)?;
     for variable in environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
@@ -238,8 +264,32 @@ fn become_one(environment: &[u8], [input, output, error]: [OwnedFd; 3]) -> io::R
         // SAFETY: there is no other thread in this process.
         #[allow(unsafe_code)]
         unsafe {
-            std::env::set_var(OsStr::from_bytes(name), OsString::from_vec(value.to_vec()));
+            std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value));
         }
     }
+    *LINE.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
     Ok(())
+}
+
+/// The line of the runner that this process has become.
+pub(super) fn line() -> Option<OwnedFd> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn wait(child: Pid) -> io::Result<WaitStatus> {
+    let waited = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
+    waited.map(|(_, status)| status).ok_or_else(|| io::Error::other("there is no such child"))
+}
+
+/// Ends this process without running anything more.
+fn exit(status: i32) -> ! {
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        fn _exit(status: std::ffi::c_int) -> !;
+    }
+    // SAFETY: it returns to nobody.
+    #[allow(unsafe_code)]
+    unsafe {
+        _exit(status)
+    }
 }

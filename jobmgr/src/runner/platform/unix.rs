@@ -202,13 +202,25 @@ impl Drop for Process {
 
 /// Makes this process a runner: takes the line off standard input, leads a session, adopts orphans.
 pub(in crate::runner) fn become_runner() -> io::Result<(File, File)> {
-    let line = take_line()?;
+    let line = match fork_server::line() {
+        Some(line) => line,
+        None => {
+            let line = take_line()?;
+            settle()?;
+            line
+        }
+    };
+    let line = File::from(line);
+    Ok((line.try_clone()?, line))
+}
+
+/// What a runner is beside its line.
+pub(super) fn settle() -> io::Result<()> {
     leave_session()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // Where memory runs out, a job should go before the server does; raising the score is always allowed.
     drop(std::fs::write("/proc/self/oom_score_adj", "300"));
-    let line = File::from(line);
-    Ok((line.try_clone()?, line))
+    Ok(())
 }
 
 /// Takes the line to the worker off standard input, and keeps it and what else is open from other programs.

@@ -1,6 +1,9 @@
+use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -44,31 +47,62 @@ pub fn main() -> ExitCode {
     }
     let Ok(Some(frame)) = wire::read(&mut input) else { return ExitCode::FAILURE };
     // The library's constructors may hang; the worker's end must be seen all the same.
-    let (loaded, wait) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn({
         let line = Arc::clone(&line);
-        move || {
-            let instance = load(&frame, &line);
-            // Nobody waits for it any more when the line has closed.
-            let _ = loaded.send(instance);
-        }
+        move || follow(input, &line, &told)
     });
-    let mut instance = None;
+    if let Some(instance) = load(&frame, &line) {
+        // This thread takes a call whenever it has none; the others have threads of their own.
+        let (hand, calls) = std::sync::mpsc::channel();
+        let idle = Arc::new(AtomicBool::new(true));
+        let made = Made { instance, hand, idle: Arc::clone(&idle) };
+        // It is told before the worker knows that it may call.
+        if tell.send(made).is_ok() && line.send(Type::Loaded, 0, &[], &[]).is_ok() {
+            while let Ok((frame, calling)) = calls.recv() {
+                call(instance, &frame, calling);
+                idle.store(true, Ordering::Release);
+            }
+        }
+    }
+    // The other thread ends the process when the line closes.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A library that is open.
+struct Made {
+    instance: &'static Instance<'static>,
+    /// To the thread that has opened it.
+    hand: Sender<(Frame, Calling)>,
+    /// Whether that one has no call.
+    idle: Arc<AtomicBool>,
+}
+
+/// Reads the line until it closes, and ends the process then.
+fn follow(mut input: File, line: &Arc<Line>, told: &Receiver<Made>) {
+    let mut made = None;
     while let Ok(Some(frame)) = wire::read(&mut input) {
         match frame.kind {
             Type::Stop => line.stop(frame.job, stop(frame.payload.first())),
             Type::Reply => line.answer(frame.job, frame.payload),
             Type::Call => {
                 // The worker calls only what has said that it is loaded.
-                let made = match instance {
-                    Some(made) => made,
-                    None => match wait.recv() {
-                        Ok(Some(made)) => *instance.insert(made),
-                        _ => break,
+                let made: &Made = match made {
+                    Some(ref made) => made,
+                    None => match told.try_recv() {
+                        Ok(library) => made.insert(library),
+                        Err(_) => break,
                     },
                 };
                 let calling = line.begin(frame.job);
-                std::thread::spawn(move || call(made, &frame, calling));
+                if made.idle.swap(false, Ordering::Acquire) {
+                    drop(made.hand.send((frame, calling)));
+                } else {
+                    let instance = made.instance;
+                    std::thread::spawn(move || call(instance, &frame, calling));
+                }
             }
             _ => break,
         }
@@ -85,14 +119,13 @@ fn stop(byte: Option<&u8>) -> Stop {
     }
 }
 
-/// Opens what the worker names; says how it went.
+/// Opens what the worker names; says so where it can't.
 fn load(frame: &Frame, line: &Arc<Line>) -> Option<&'static Instance<'static>> {
     let calling = line.begin(0);
     match open(frame, line, &calling) {
         Ok(instance) => {
             // What it has printed belongs to its opening, not to the first job.
             flush();
-            line.send(Type::Loaded, 0, &[], &[]).ok()?;
             Some(Box::leak(Box::new(instance)))
         }
         Err(error) => {
@@ -121,7 +154,7 @@ fn open(frame: &Frame, line: &Line, host: &dyn Host) -> Result<Instance<'static>
     library.create(host, &load.config, shown)
 }
 
-/// Calls one function of the executor, on a thread of its own.
+/// Calls one function of the executor.
 fn call(instance: &Instance<'_>, frame: &Frame, calling: Calling) {
     let result = work(instance, frame.payload.clone(), &calling);
     flush();
