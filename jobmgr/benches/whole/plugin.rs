@@ -4,7 +4,7 @@ use crate::setup::{home, median, quiet, whole_job};
 use crate::support::{libraries, processes};
 
 /// A job of an executor in a library that does nothing, against one that runs /bin/true: from the POST to its end. With
-/// a spare, and without: a change of the file's time makes the spare one of another file.
+/// a spare, without, and with a spare of another file: a change of its time makes it one.
 pub fn plugin() {
     let home = home(1);
     let library = home.path("noop.so");
@@ -15,22 +15,26 @@ pub fn plugin() {
     home.spec("plugin", "Command = \"x\"\nExecutor = \"noop\"\n");
     let server = quiet(&home);
     let mut client = server.client();
-    let (mut process, mut warm, mut cold) = (Vec::new(), Vec::new(), Vec::new());
-    // The spare is refilled after each job of it.
-    let refilled = || std::thread::sleep(Duration::from_millis(20));
+    let spares = || processes::children(server.pid()).into_iter().filter(|pid| processes::is_plugin_runner(*pid));
+    // The spare is made after each job of it.
+    let settle = || std::thread::sleep(Duration::from_millis(20));
+    let [mut process, mut warm, mut cold, mut changed] = [const { Vec::new() }; 4];
     for round in 0..330 {
         process.push(whole_job(&mut client, "noop", round));
         warm.push(whole_job(&mut client, "plugin", round));
-        // It is to be there, and then to be of no use.
-        refilled();
+        settle();
+        spares().for_each(|spare| drop(processes::signal(spare, processes::Signal::KILL)));
+        settle();
+        cold.push(whole_job(&mut client, "plugin", round));
+        settle();
         let file = std::fs::File::options().write(true).open(&library).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + round)).unwrap();
-        cold.push(whole_job(&mut client, "plugin", round));
-        refilled();
+        changed.push(whole_job(&mut client, "plugin", round));
+        settle();
     }
-    let [process, warm, cold] = [process, warm, cold].map(|mut times| median(times.split_off(30)));
+    let [process, warm, cold, changed] = [process, warm, cold, changed].map(|mut times| median(times.split_off(30)));
     println!("plugin: POST to completed, median: /bin/true as a process {process:.2} ms");
-    for (what, time) in [("with a spare", warm), ("without one", cold)] {
+    for (what, time) in [("with a spare", warm), ("without one", cold), ("with one of another file", changed)] {
         println!(
             "plugin: a no-op in a library, {what}: {time:.2} ms; added {:.2} ms; ratio {:.2}",
             time - process,
@@ -38,7 +42,6 @@ pub fn plugin() {
         );
     }
     std::thread::sleep(Duration::from_millis(200));
-    let spare = processes::children(server.pid()).into_iter().find(|pid| processes::is_plugin_runner(*pid));
-    let spare = spare.expect("a spare is there");
+    let spare = spares().next().expect("a spare is there");
     println!("plugin: an idle spare's private memory {} KiB", processes::private_memory(spare) >> 10);
 }

@@ -376,7 +376,9 @@ impl Entry {
             Load { path, config: Value::Object(self.config.config.clone()), memory: self.config.memory, shown: None };
         let started = Loading::start(&load, self.environment()).await;
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
-        let runner = match loading.ready(|loaded| self.sound(&looks, loaded)).await {
+        let (ready, sha256) =
+            tokio::join!(loading.ready(|loaded| self.sound(&looks, loaded)), self.sha256(&load.path, &looks));
+        let runner = match ready {
             Ok(runner) => {
                 metrics::runner_started("library");
                 runner
@@ -394,7 +396,7 @@ impl Entry {
                 });
             }
         };
-        let sha256 = self.sha256(&load.path, &looks).await?;
+        let sha256 = sha256?;
         let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
         let before = lock(&self.known).replace(known);
         if before.is_some_and(|before| before.sha256 != sha256)
