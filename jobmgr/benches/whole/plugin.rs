@@ -23,7 +23,9 @@ pub fn plugin() {
         process.push(whole_job(&mut client, "noop", round));
         warm.push(whole_job(&mut client, "plugin", round));
         settle();
-        spares().for_each(|spare| drop(processes::signal(spare, processes::Signal::KILL)));
+        for spare in spares() {
+            processes::signal(spare, processes::Signal::KILL);
+        }
         settle();
         cold.push(whole_job(&mut client, "plugin", round));
         settle();

@@ -99,9 +99,10 @@ pub(super) struct Forked {
     status: Option<ExitStatus>,
 }
 
-/// Whether this process can have a fork server.
-pub(super) fn is_here() -> bool {
-    ADOPTS.load(Ordering::Relaxed)
+/// Whether this process can have a fork server, which takes no more than so much environment.
+pub(super) fn takes(environment: &[(OsString, OsString)]) -> bool {
+    let size: usize = environment.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    ADOPTS.load(Ordering::Relaxed) && size <= MOST
 }
 
 /// Forks a runner with this environment, and with these files as its standard input, output and error. `runners` has
@@ -113,9 +114,6 @@ pub(super) fn fork(
 ) -> io::Result<Forked> {
     let bytes = environment.iter().flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
     let bytes: Vec<u8> = bytes.collect();
-    if bytes.len() > MOST {
-        return Err(io::Error::other(format!("its environment is larger than {MOST} bytes")));
-    }
     let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
     let forked = (|| {
         let server = match &*server {
@@ -236,7 +234,8 @@ fn await_request(line: OwnedFd, take: OwnedFd) -> io::Result<Role> {
     let Ok(files) = <[OwnedFd; 3]>::try_from(rights.flatten().collect::<Vec<_>>()) else { return Ok(Role::Served) };
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     rustix::net::send(&line, &pid.to_le_bytes(), SendFlags::NOSIGNAL)?;
-    rustix::io::write(&take, &[1])?;
+    // Whoever stood between may have been ended.
+    let _ = rustix::io::write(&take, &[1]);
     become_one(&environment[..size], files)?;
     Ok(Role::Runner)
 }

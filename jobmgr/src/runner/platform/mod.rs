@@ -29,6 +29,7 @@ pub(super) enum Kind {
 }
 
 /// What a process is that has served as a fork server.
+#[cfg_attr(windows, allow(dead_code, reason = "processes are not forked there"))]
 pub(super) enum Role {
     /// Still that; its worker is gone.
     Served,

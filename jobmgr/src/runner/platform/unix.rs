@@ -64,32 +64,27 @@ fn environment(kind: &Kind) -> Vec<(OsString, OsString)> {
 pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
     let environment = environment(&kind);
     let plugin = matches!(kind, Kind::Plugin(_));
-    match plugin.then(|| fork_runner(&environment)).flatten() {
-        Some(Ok(started)) => return Ok(started),
-        Some(Err(error)) => tracing::warn!(%error, "no runner can be forked; one is started as a program"),
-        None => {}
+    if plugin && fork_server::takes(&environment) {
+        // After a failure another server is asked.
+        match fork_runner(&environment).or_else(|_| fork_runner(&environment)) {
+            Ok(started) => return Ok(started),
+            Err(error) => tracing::warn!(%error, "no runner can be forked; one is started as a program"),
+        }
     }
     spawn_runner(environment, plugin)
 }
 
-/// `None`: this process has nobody who forks.
-fn fork_runner(environment: &[(OsString, OsString)]) -> Option<io::Result<Started>> {
-    if !fork_server::is_here() {
-        return None;
-    }
-    let fork = || {
-        let (ours, theirs) = line()?;
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let ((out, out_theirs), (error, error_theirs)) = (pipe()?, pipe()?);
-        let files = [theirs.as_fd(), out_theirs.as_fd(), error_theirs.as_fd()];
-        let forked = runners(|runners| fork_server::fork(runners, environment, files))?;
-        let pid = Some(forked.pid());
-        let process = Process { child: Child::Forked(forked), pid };
-        let printed = super::printed(Some(Receiver::from_owned_fd(out)?), Some(Receiver::from_owned_fd(error)?));
-        let (input, out) = ours.into_split();
-        Ok(Started { process, input: Box::new(input), out: Box::new(out), printed })
-    };
-    Some(fork())
+fn fork_runner(environment: &[(OsString, OsString)]) -> io::Result<Started> {
+    let (ours, theirs) = line()?;
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let ((out, out_theirs), (error, error_theirs)) = (pipe()?, pipe()?);
+    let files = [theirs.as_fd(), out_theirs.as_fd(), error_theirs.as_fd()];
+    let forked = runners(|runners| fork_server::fork(runners, environment, files))?;
+    let pid = Some(forked.pid());
+    let process = Process { child: Child::Forked(forked), pid };
+    let printed = super::printed(Some(Receiver::from_owned_fd(out)?), Some(Receiver::from_owned_fd(error)?));
+    let (input, out) = ours.into_split();
+    Ok(Started { process, input: Box::new(input), out: Box::new(out), printed })
 }
 
 /// The file that runs now is started, whatever has become of its path.

@@ -20,6 +20,9 @@ use crate::runner::wire::{self, Frame, Type};
 /// How long the end of a job's processes is waited for when the worker is gone.
 const LAST_SWEEP: Duration = Duration::from_secs(60);
 
+/// How many threads a runner has of its own when its library is open: one reads the line, one takes calls.
+pub const THREADS: usize = 2;
+
 /// What `jobmgr runner --plugin --forks` does: forks runners; each of them comes out of it, as one.
 pub fn forks() -> ExitCode {
     match platform::serve_forks() {

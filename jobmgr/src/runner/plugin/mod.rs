@@ -22,7 +22,7 @@ mod pool;
 /// Options against a library's schema.
 mod schema;
 
-pub use child::{forks, main};
+pub use child::{THREADS, forks, main};
 pub use file::{Found, find};
 pub use here::run_here;
 pub use line::{Call, Load, Loading, Runner, Work};

@@ -9,6 +9,8 @@ use crate::support::server::{Ended, Home, Server, eventually};
 
 /// Which files may be libraries, and what is told of them.
 mod files;
+/// The process that forks runners.
+mod forks;
 /// What a library may do to the line between its runner and the worker.
 mod frames;
 /// A runner without a worker.

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::Verdict;
 use super::platform;
 use super::subject::{Subject, quote};
-use crate::runner::plugin::{Loaded, find};
+use crate::runner::plugin::{Loaded, THREADS, find};
 
 /// How long the library itself may take to open, beyond what a runner takes without one.
 const QUICK: Duration = Duration::from_millis(100);
@@ -77,19 +77,19 @@ async fn opening(subject: &Subject) -> Result<Duration, String> {
         if !printed.is_empty() {
             return Err(format!("it prints while it is opened{}", quote(&printed)));
         }
-        if let Some(threads) = threads.filter(|threads| *threads > 1) {
-            return Err(format!("it starts {} threads while it is opened; start them with the first job", threads - 1));
+        if let Some(threads) = threads.and_then(|threads| threads.checked_sub(THREADS)).filter(|threads| *threads > 0) {
+            return Err(format!("it starts {threads} threads while it is opened; start them with the first job"));
         }
     }
     Ok(best.saturating_sub(bare))
 }
 
-/// How many threads there are when the runner's own helper has gone.
+/// How many threads there are when those have gone that stay for a moment.
 async fn settled(pid: Option<u32>) -> Option<usize> {
     let until = Instant::now() + Duration::from_secs(1);
     loop {
         let threads = platform::threads(pid?)?;
-        if threads <= 1 || Instant::now() > until {
+        if threads <= THREADS || Instant::now() > until {
             return Some(threads);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
