@@ -255,8 +255,18 @@ fn lane(
 async fn run(requests: Inbox, mut connection: Option<AnyConnection>, connector: Arc<Connector>) {
     let mut batch = Vec::with_capacity(BATCH);
     while requests.lock().await.recv_many(&mut batch, BATCH).await > 0 {
-        let (ops, replies): (Vec<Op>, Vec<_>) = batch.drain(..).map(|request| (request.op, request.reply)).unzip();
-        let results = commit_all(&mut connection, &connector, &ops).await;
+        let (mut ops, mut replies): (Vec<Op>, Vec<_>) =
+            batch.drain(..).map(|request| (request.op, request.reply)).unzip();
+        let mut more = |ops: &mut Vec<Op>| {
+            let Ok(mut requests) = requests.try_lock() else { return };
+            while ops.len() < BATCH
+                && let Ok(request) = requests.try_recv()
+            {
+                ops.push(request.op);
+                replies.push(request.reply);
+            }
+        };
+        let results = commit_all(&mut connection, &connector, &mut ops, &mut more).await;
         let closing = ops.iter().any(|op| matches!(op, Op::Close));
         if closing {
             close(connection.take()).await;
@@ -339,36 +349,46 @@ enum Broken {
     Unknown(StoreError),
 }
 
-/// All in one transaction, or else each in its own.
+/// All in one transaction, or else each in its own. `more` adds what came while it was waited for the database.
 async fn commit_all(
     connection: &mut Option<AnyConnection>,
     connector: &Connector,
-    ops: &[Op],
+    ops: &mut Vec<Op>,
+    more: &mut dyn FnMut(&mut Vec<Op>),
 ) -> Vec<Result<Done, StoreError>> {
-    let broken = match commit(connection, connector, ops).await {
+    let broken = match commit(connection, connector, ops, more).await {
         Ok(done) => return done.into_iter().map(Ok).collect(),
         Err(broken) => broken,
     };
     let mut results = Vec::with_capacity(ops.len());
-    for op in ops {
+    let alone = ops.len() == 1;
+    for op in std::mem::take(ops) {
+        let mut op = vec![op];
         let result = match &broken {
             // There is nobody to ask; each of them would wait for as long.
             Broken::Undone(error @ StoreError::Unavailable(_)) => Err(error.clone()),
-            Broken::Undone(error) if ops.len() == 1 => Err(error.clone()),
-            Broken::Unknown(error) if !op.is_repeatable() => Err(error.clone()),
+            Broken::Undone(error) if alone => Err(error.clone()),
+            Broken::Unknown(error) if !op[0].is_repeatable() => Err(error.clone()),
             Broken::Undone(_) | Broken::Unknown(_) => {
-                let one = commit(connection, connector, std::slice::from_ref(op)).await;
+                let one = commit(connection, connector, &mut op, &mut |_| {}).await;
                 one.map(|mut done| done.swap_remove(0))
                     .map_err(|(Broken::Undone(error) | Broken::Unknown(error))| error)
             }
         };
         results.push(result);
+        ops.append(&mut op);
     }
     results
 }
 
-/// One transaction, tried again while it meets others, or when its connection was lost before the commit.
-async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[Op]) -> Result<Vec<Done>, Broken> {
+/// One transaction, tried again while it meets others, or when its connection was lost before the commit. Before it asks
+/// a busy file again, `more` adds what else has come: whoever has to wait has more to write at once.
+async fn commit(
+    slot: &mut Option<AnyConnection>,
+    connector: &Connector,
+    ops: &mut Vec<Op>,
+    more: &mut dyn FnMut(&mut Vec<Op>),
+) -> Result<Vec<Done>, Broken> {
     let dialect = connector.statements.dialect;
     let mut tries = 0;
     let mut reconnected = false;
@@ -409,6 +429,7 @@ async fn commit(slot: &mut Option<AnyConnection>, connector: &Connector, ops: &[
             *slot = Some(connection);
             let pause = if asked.elapsed() < BRIEFLY { 50..300 } else { 1000..5000 };
             std::thread::sleep(Duration::from_micros(fastrand::u64(pause)));
+            more(ops);
             continue;
         }
         // A connection whose transaction can't be undone is not used again.
