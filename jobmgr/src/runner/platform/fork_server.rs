@@ -188,13 +188,13 @@ impl Drop for Forked {
 
 /// What `jobmgr runner --plugin --forks` does until the line closes: has a process at hand that waits for a request and
 /// then is a runner. No other thread may be there.
-pub(super) fn serve() -> io::Result<Role> {
+pub(super) fn serve<T>(prepare: impl FnOnce() -> T) -> io::Result<Role<T>> {
     let line = take_line()?;
     leave_session()?;
     rustix::thread::set_name(c"jobmgr-forks")?;
     loop {
         match fork_here()? {
-            None => return stand_between(line),
+            None => return stand_between(line, prepare),
             Some(between) if wait(between)?.exit_status() == Some(GONE) => return Ok(Role::Served),
             Some(_) => {}
         }
@@ -206,12 +206,12 @@ pub(super) fn serve() -> io::Result<Role> {
 }
 
 /// Is the parent of a process that waits, until it has become a runner; comes out of this in that one alone.
-fn stand_between(line: OwnedFd) -> io::Result<Role> {
+fn stand_between<T>(line: OwnedFd, prepare: impl FnOnce() -> T) -> io::Result<Role<T>> {
     let (taken, take) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let Some(waiting) = fork_here()? else {
         drop(taken);
         settle()?;
-        return await_request(line, take);
+        return await_request(line, take, prepare());
     };
     drop((line, take));
     let told = rustix::io::retry_on_intr(|| rustix::io::read(&taken, &mut [0]))? > 0;
@@ -221,7 +221,7 @@ fn stand_between(line: OwnedFd) -> io::Result<Role> {
 }
 
 /// Waits for a request, and answers with the id of this process, which is its runner.
-fn await_request(line: OwnedFd, take: OwnedFd) -> io::Result<Role> {
+fn await_request<T>(line: OwnedFd, take: OwnedFd, prepared: T) -> io::Result<Role<T>> {
     let mut environment = vec![0; MOST];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -237,7 +237,7 @@ fn await_request(line: OwnedFd, take: OwnedFd) -> io::Result<Role> {
     // Whoever stood between may have been ended.
     let _ = rustix::io::write(&take, &[1]);
     become_one(&environment[..size], files)?;
-    Ok(Role::Runner)
+    Ok(Role::Runner(prepared))
 }
 
 /// In the new process `None`; in this one its id.
@@ -260,7 +260,7 @@ fn become_one(environment: &[u8], [line, output, error]: [OwnedFd; 3]) -> io::Re
     for variable in environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
         let equals = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
         let (name, value) = (&variable[..equals], variable.get(equals + 1..).unwrap_or_default());
-        // SAFETY: there is no other thread in this process.
+        // SAFETY: the threads of this process, if there are others, wait and look at no environment.
         #[allow(unsafe_code)]
         unsafe {
             std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value));

@@ -30,11 +30,11 @@ pub(super) enum Kind {
 
 /// What a process is that has served as a fork server.
 #[cfg_attr(windows, allow(dead_code, reason = "processes are not forked there"))]
-pub(super) enum Role {
+pub(super) enum Role<T> {
     /// Still that; its worker is gone.
     Served,
-    /// A runner that was forked, with the files and the environment of one.
-    Runner,
+    /// A runner that was forked, with the files and the environment of one, and with what it has prepared.
+    Runner(T),
 }
 
 /// A runner that was started.

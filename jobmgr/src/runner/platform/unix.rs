@@ -247,7 +247,7 @@ fn hide_strangers() {
     for entry in open.flatten() {
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if number > 2 {
-            // SAFETY: it was open just now, and no other thread is there yet that could have closed it.
+            // SAFETY: it was open just now, and no other thread is there yet that closes any.
             #[allow(unsafe_code)]
             let stranger = unsafe { BorrowedFd::borrow_raw(number) };
             let _ = fcntl_setfd(stranger, FdFlags::CLOEXEC);
@@ -262,7 +262,8 @@ pub(in crate::runner) fn exit_now() -> ! {
     std::process::abort();
 }
 
-/// Forks runners until the worker is gone.
-pub(in crate::runner) fn serve_forks() -> io::Result<super::Role> {
-    fork_server::serve()
+/// Forks runners until the worker is gone. Each does `prepare` before it is asked for; a thread that begins there must
+/// not look at the environment before it is told something.
+pub(in crate::runner) fn serve_forks<T>(prepare: impl FnOnce() -> T) -> io::Result<super::Role<T>> {
+    fork_server::serve(prepare)
 }

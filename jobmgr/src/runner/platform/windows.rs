@@ -171,6 +171,6 @@ pub(in crate::runner) fn exit_now() -> ! {
 }
 
 /// There is no such thing here.
-pub(in crate::runner) fn serve_forks() -> io::Result<super::Role> {
+pub(in crate::runner) fn serve_forks<T>(_prepare: impl FnOnce() -> T) -> io::Result<super::Role<T>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "processes can't be forked here"))
 }

@@ -1,9 +1,8 @@
-use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -25,8 +24,8 @@ pub const THREADS: usize = 2;
 
 /// What `jobmgr runner --plugin --forks` does: forks runners; each of them comes out of it, as one.
 pub fn forks() -> ExitCode {
-    match platform::serve_forks() {
-        Ok(Role::Runner) => main(),
+    match platform::serve_forks(Helper::start) {
+        Ok(Role::Runner(helper)) => serve(&helper),
         Ok(Role::Served) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("jobmgr runner --forks is started by jobmgr itself; it can't run alone: {error}");
@@ -37,6 +36,10 @@ pub fn forks() -> ExitCode {
 
 /// What `jobmgr runner --plugin` does: opens the library that the worker names, and calls it until the line closes.
 pub fn main() -> ExitCode {
+    serve(&Helper::start())
+}
+
+fn serve(helper: &Helper) -> ExitCode {
     let (mut input, output) = match platform::become_runner() {
         Ok(line) => line,
         Err(error) => {
@@ -49,42 +52,7 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let Ok(Some(frame)) = wire::read(&mut input) else { return ExitCode::FAILURE };
-    // The library's constructors may hang; the worker's end must be seen all the same.
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn({
-        let line = Arc::clone(&line);
-        move || follow(input, &line, &told)
-    });
-    if let Some(instance) = load(&frame, &line) {
-        // This thread takes a call whenever it has none; the others have threads of their own.
-        let (hand, calls) = std::sync::mpsc::channel();
-        let idle = Arc::new(AtomicBool::new(true));
-        let made = Made { instance, hand, idle: Arc::clone(&idle) };
-        // It is told before the worker knows that it may call.
-        if tell.send(made).is_ok() && line.send(Type::Loaded, 0, &[], &[]).is_ok() {
-            while let Ok((frame, calling)) = calls.recv() {
-                call(instance, &frame, calling);
-                idle.store(true, Ordering::Release);
-            }
-        }
-    }
-    // The other thread ends the process when the line closes.
-    loop {
-        std::thread::park();
-    }
-}
-
-/// A library that is open.
-struct Made {
-    instance: &'static Instance<'static>,
-    /// To the thread that has opened it.
-    hand: Sender<(Frame, Calling)>,
-    /// Whether that one has no call.
-    idle: Arc<AtomicBool>,
-}
-
-/// Reads the line until it closes, and ends the process then.
-fn follow(mut input: File, line: &Arc<Line>, told: &Receiver<Made>) {
+    drop(helper.begin.send((frame, Arc::clone(&line))));
     let mut made = None;
     while let Ok(Some(frame)) = wire::read(&mut input) {
         match frame.kind {
@@ -94,7 +62,7 @@ fn follow(mut input: File, line: &Arc<Line>, told: &Receiver<Made>) {
                 // The worker calls only what has said that it is loaded.
                 let made: &Made = match made {
                     Some(ref made) => made,
-                    None => match told.try_recv() {
+                    None => match helper.made.try_recv() {
                         Ok(library) => made.insert(library),
                         Err(_) => break,
                     },
@@ -112,6 +80,47 @@ fn follow(mut input: File, line: &Arc<Line>, told: &Receiver<Made>) {
     }
     jobmgr_executor_process::close(LAST_SWEEP);
     exit();
+}
+
+/// The thread that opens the library, and then takes a call whenever it has none; the others have threads of their own.
+///
+/// The library's constructors may hang, with the dynamic linker's lock; the worker's end must be seen all the same. A
+/// thread needs that lock when it begins, so that none may begin after the opening.
+struct Helper {
+    begin: Sender<(Frame, Arc<Line>)>,
+    made: Receiver<Made>,
+}
+
+/// A library that is open.
+struct Made {
+    instance: &'static Instance<'static>,
+    /// To the thread that has opened it.
+    hand: Sender<(Frame, Calling)>,
+    /// Whether that one has no call.
+    idle: Arc<AtomicBool>,
+}
+
+impl Helper {
+    fn start() -> Self {
+        let (begin, begun) = channel::<(Frame, Arc<Line>)>();
+        let (tell, made) = channel();
+        std::thread::spawn(move || {
+            let Ok((frame, line)) = begun.recv() else { return };
+            let Some(instance) = load(&frame, &line) else { return };
+            let (hand, calls) = channel();
+            let idle = Arc::new(AtomicBool::new(true));
+            // It is told before the worker knows that it may call.
+            drop(tell.send(Made { instance, hand, idle: Arc::clone(&idle) }));
+            if line.send(Type::Loaded, 0, &[], &[]).is_err() {
+                return;
+            }
+            while let Ok((frame, calling)) = calls.recv() {
+                call(instance, &frame, calling);
+                idle.store(true, Ordering::Release);
+            }
+        });
+        Self { begin, made }
+    }
 }
 
 fn stop(byte: Option<&u8>) -> Stop {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Plugged, tell, told};
 use crate::support::libraries::of_c;
-use crate::support::processes::{Signal, children, of_jobs, private_memory, runs, signal, state};
+use crate::support::processes::{Signal, children, of_jobs, private_memory, runs, signal, state, working_in};
 use crate::support::server::{Server, eventually};
 
 /// Short enough that a test may wait for it.
@@ -76,6 +76,18 @@ fn a_library_that_hangs_while_it_is_opened_ends_with_the_jobs_time() {
     let Some(()) = of_c("good.c", &plugged.home.path("plugins/new.so"), &[]) else { return };
     std::fs::rename(plugged.home.path("plugins/new.so"), &hanging).unwrap();
     assert_eq!(tell(&server, "cancelled").ended.result, "hello from C\n");
+}
+
+/// It holds the dynamic linker's lock meanwhile.
+#[test]
+fn a_library_that_hangs_while_it_is_opened_ends_with_the_server() {
+    let plugged = Plugged::new("");
+    let Some(()) = plugged.c("hang", "wrong.c", &["-DCTOR_HANG"]) else { return };
+    let mut server = plugged.serve();
+    eventually("it is being opened", || plugged.runners().len() == 1);
+    signal(server.pid(), Signal::KILL);
+    server.exit();
+    eventually("nothing is left", || working_in(plugged.home.dir.path()).is_empty());
 }
 
 #[test]
