@@ -18,8 +18,8 @@ run_step() {
         set -e
         cd "$root"
         "step_${1//-/_}"
-    ) 2>&1 | tee "$said"
-    status=${PIPESTATUS[0]}
+    ) > >(tee "$said") 2>&1
+    status=$?
     set -e
     case $status in
         0) result=ok ;;
@@ -27,7 +27,9 @@ run_step() {
         *)
             result="FAILED ($status)"
             steps_failed=$((steps_failed + 1))
-            # As cargo's test programs write it, a name at first and not more than this of each.
+            # What was said last is on its way yet. Nobody waits for tee: what a test has left behind may hold its pipe.
+            sleep 1
+            # Cargo's test programs begin what a failed test has said with its name; so many lines of each are kept.
             awk '/^---- .* stdout ----$/ { left = 40 } /^test result: / { left = 0 } left-- > 0' "$said" >> "$failures"
             ;;
     esac

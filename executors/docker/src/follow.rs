@@ -15,13 +15,16 @@ use crate::engine::{Away, Engine};
 use crate::failure::{Failure, is_shortage};
 use crate::logs::{Logs, Until};
 use crate::options::Options;
-use crate::outcome::{Circumstances, has_ended, is_new, outcome};
+use crate::outcome::{Circumstances, has_ended, is_new, may_lack_its_cause, outcome};
 use crate::stop::{Stops, reason};
 
 /// How often a signal is sent again to a container that does not run, or an engine that does not answer.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How many times a container whose log has ended may still be called running, with pauses that double.
 const SETTLES: u32 = 7;
+
+/// After which pauses, in milliseconds, a container that was killed is looked at again for why.
+const CAUSE: [u64; 4] = [20, 50, 150, 400];
 
 /// How often the log of a container is read that can't be followed, at most.
 const READ_EVERY: Duration = Duration::from_millis(200);
@@ -82,7 +85,7 @@ impl<'a> Following<'a> {
         let mut known = Known { fresh, log_ended: false, settles: 0, gap: false };
         loop {
             match self.look(stops, &mut known, &mut away).await {
-                Ok(Some(found)) => return self.outcome(&found, known.gap).await,
+                Ok(Some(found)) => return self.outcome(&self.with_cause(found).await, known.gap).await,
                 Ok(None) => {}
                 Err(Failure::Away(why) | Failure::Refused { status: 500.., message: why }) => {
                     known = Known { fresh: false, log_ended: false, settles: 0, gap: true };
@@ -183,6 +186,24 @@ impl<'a> Following<'a> {
         } else {
             Error::failed(text)
         }
+    }
+
+    /// Docker hears that a container has ended and that it needed too much memory one after the other, in no order.
+    async fn with_cause(&self, mut found: ContainerInspectResponse) -> ContainerInspectResponse {
+        let Ok(engine) = self.docker.connection.engine().await else { return found };
+        if self.job.options.memory.is_none() || self.signalled.get().is_some() || engine.podman.is_some() {
+            return found;
+        }
+        for pause in CAUSE {
+            if !may_lack_its_cause(&found) {
+                break;
+            }
+            sleep(Duration::from_millis(pause)).await;
+            if let Ok(Some(newer)) = engine.inspect(&self.id).await {
+                found = newer;
+            }
+        }
+        found
     }
 
     async fn outcome(&self, found: &ContainerInspectResponse, gap: bool) -> Result<Outcome> {

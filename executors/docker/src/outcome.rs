@@ -33,6 +33,11 @@ fn finished(state: Option<&ContainerState>) -> bool {
     state.and_then(|state| state.finished_at.as_ref()).is_some_and(|time| !time.starts_with("0001"))
 }
 
+/// Whether something killed it and it is not told that this was for the memory that it needed.
+pub fn may_lack_its_cause(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().is_some_and(|state| state.exit_code == Some(137) && state.oom_killed != Some(true))
+}
+
 /// The outcome of one that has ended.
 pub fn outcome(found: &ContainerInspectResponse, circumstances: &Circumstances) -> Outcome {
     let state = found.state.clone().unwrap_or_default();

@@ -429,7 +429,10 @@ async fn commit(
             *slot = Some(connection);
             let pause = if asked.elapsed() < BRIEFLY { 50..300 } else { 1000..5000 };
             std::thread::sleep(Duration::from_micros(fastrand::u64(pause)));
-            more(ops);
+            // Who comes late has to have time left.
+            if asked.elapsed() < LOCKED / 2 {
+                more(ops);
+            }
             continue;
         }
         // A connection whose transaction can't be undone is not used again.

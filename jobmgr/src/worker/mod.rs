@@ -361,6 +361,6 @@ async fn adopt() {
 async fn end_orphans() {
     let ended = tokio::task::spawn_blocking(platform::end_orphans).await.unwrap_or_default();
     if ended > 0 {
-        warn!(processes = ended, "ended processes that a dead runner left");
+        warn!(processes = ended, "ended processes that a dead runner or the fork server left");
     }
 }

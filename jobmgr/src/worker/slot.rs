@@ -279,13 +279,16 @@ async fn to_its_end(
 }
 
 /// After an attempt that did not end its job: somebody else may have the job already.
-async fn left(shared: &Shared, claim: &Claim, hold: &Hold, done: Option<bool>) {
+async fn left(shared: &Arc<Shared>, claim: &Claim, hold: &Hold, done: Option<bool>) {
     if done != Some(true) {
         metrics::lease_lost();
         warn!(job = claim.id, attempt = claim.attempt, "lease lost: the job was no longer this worker's");
     }
-    if done == Some(false) {
-        forget_own(shared, claim, hold).await;
+    match done {
+        Some(true) => {}
+        Some(false) => forget_own(shared, claim, hold).await,
+        // It may have been done, and the attempt may go on elsewhere.
+        None => drop(tokio::spawn(forget_superseded(Arc::clone(shared), claim.clone()))),
     }
 }
 

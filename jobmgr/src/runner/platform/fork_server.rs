@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,12 +19,15 @@ use std::time::Duration;
 
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, waitid, waitpid,
+};
 use tokio::io::unix::AsyncFd;
 
 use super::Role;
@@ -32,14 +35,20 @@ use super::unix::{leave_session, settle, take_line};
 
 /// How much environment fits into a request, in bytes. With more, a runner is started as a program.
 const MOST: usize = 128 << 10;
-/// How long a fork may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Variables that say something to a program when it starts, by how their names begin: to the dynamic linker, to the
+/// allocator of the C library, to Rust's threads.
+const AT_THE_START: [&str; 4] = ["LD_", "MALLOC_", "GLIBC_TUNABLES", "RUST_MIN_STACK"];
+/// How long the answer to a request may take, with the start of a server before it.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long the server waits before it forks another one.
-const PAUSE_NANOSECONDS: i64 = 5_000_000;
-/// The exit status of the one in between when the one that waited has become a runner.
-const TAKEN: i32 = 0;
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// The exit status of the one in between when the one that waited is to be replaced: it has become a runner, or was
+/// killed.
+const AGAIN: i32 = 0;
 /// The same when the worker is gone.
 const GONE: i32 = 1;
+/// The same when there is nobody to wait.
+const POOR: i32 = 2;
 
 /// Whether orphans below this process become its children.
 static ADOPTS: AtomicBool = AtomicBool::new(false);
@@ -63,23 +72,28 @@ impl ForkServer {
     fn start() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let (line, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        rustix::net::sockopt::set_socket_timeout(&line, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("jobmgr").args(["runner", "--plugin", "--forks"]).env_clear();
         let process = command.stdin(theirs).stdout(Stdio::null()).spawn()?;
         Ok(Self { line, process })
     }
 
-    /// The process id of a new runner.
-    fn fork(&self, environment: &[u8], files: [BorrowedFd<'_>; 3]) -> io::Result<Pid> {
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    /// The process id of a new runner. Whoever has the request has the pipe for the answer, so that its death is seen.
+    fn fork(&self, environment: &[u8], [line, out, error]: [BorrowedFd<'_>; 3]) -> io::Result<Pid> {
+        let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+        let files = [line, out, error, theirs.as_fd()];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&files));
         sendmsg(&self.line, &[IoSlice::new(environment)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        let mut answer = [0; 4];
-        let count = rustix::io::retry_on_intr(|| rustix::net::recv(&self.line, &mut answer, RecvFlags::empty()))?.1;
-        let pid = (count == answer.len()).then(|| Pid::from_raw(i32::from_le_bytes(answer))).flatten();
-        pid.ok_or_else(|| io::Error::other("it can't fork"))
+        drop(theirs);
+        if poll_for(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&PATIENCE))? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the process that forks does not answer"));
+        }
+        let mut bytes = [0; 4];
+        let count = retry_on_intr(|| rustix::io::read(&answer, &mut bytes))?;
+        let pid = (count == bytes.len()).then(|| Pid::from_raw(i32::from_le_bytes(bytes))).flatten();
+        pid.ok_or_else(|| io::Error::other("the process that forks has ended"))
     }
 }
 
@@ -99,10 +113,11 @@ pub(super) struct Forked {
     status: Option<ExitStatus>,
 }
 
-/// Whether this process can have a fork server, which takes no more than so much environment.
+/// Whether this process can have a fork server, and that one can give a runner this environment.
 pub(super) fn takes(environment: &[(OsString, OsString)]) -> bool {
-    let size: usize = environment.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-    ADOPTS.load(Ordering::Relaxed) && size <= MOST
+    let size = 1 + environment.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+    let early = |name: &OsString| AT_THE_START.iter().any(|start| name.as_bytes().starts_with(start.as_bytes()));
+    ADOPTS.load(Ordering::Relaxed) && size <= MOST && !environment.iter().any(|(name, _)| early(name))
 }
 
 /// Forks a runner with this environment, and with these files as its standard input, output and error. `runners` has
@@ -112,8 +127,11 @@ pub(super) fn fork(
     environment: &[(OsString, OsString)],
     files: [BorrowedFd<'_>; 3],
 ) -> io::Result<Forked> {
-    let bytes = environment.iter().flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
-    let bytes: Vec<u8> = bytes.collect();
+    // Never empty, which would be the end of the line.
+    let mut bytes = vec![0];
+    for (name, value) in environment {
+        bytes.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    }
     let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
     let forked = (|| {
         let server = match &*server {
@@ -122,12 +140,13 @@ pub(super) fn fork(
         };
         runners.insert(server.process.id());
         let pid = server.fork(&bytes, files)?;
-        runners.insert(pid.as_raw_nonzero().get().unsigned_abs());
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         // SAFETY: the descriptor is owned, and stays the same and open until the AsyncFd is dropped.
         #[allow(unsafe_code)]
         let ended = unsafe { AsyncFd::register(pidfd) }?;
-        Ok(Forked { pid, ended, status: None })
+        let forked = Forked { pid, ended, status: None };
+        runners.insert(forked.pid());
+        Ok(forked)
     })();
     if forked.is_err()
         && let Some(broken) = server.take()
@@ -159,8 +178,14 @@ impl Forked {
 
     /// Takes the status of one that has ended and is this process's child.
     fn reap(&mut self) -> io::Result<()> {
-        match waitpid(Some(self.pid), WaitOptions::NOHANG) {
-            Ok(Some((_, status))) => self.status = Some(ExitStatus::from_raw(status.as_raw())),
+        let id = WaitId::PidFd(self.ended.as_fd());
+        match waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(status)) => {
+                // As wait(2) has it.
+                let exited = status.exit_status().map(|code| (code & 0xff) << 8);
+                let killed = status.terminating_signal();
+                self.status = exited.or(killed).map(ExitStatus::from_raw);
+            }
             Ok(None) | Err(rustix::io::Errno::CHILD) => {}
             Err(error) => return Err(error.into()),
         }
@@ -193,51 +218,73 @@ pub(super) fn serve<T>(prepare: impl FnOnce() -> T) -> io::Result<Role<T>> {
     leave_session()?;
     rustix::thread::set_name(c"jobmgr-forks")?;
     loop {
-        match fork_here()? {
-            None => return stand_between(line, prepare),
-            Some(between) if wait(between)?.exit_status() == Some(GONE) => return Ok(Role::Served),
-            Some(_) => {}
+        let Some(between) = fork_here()? else { return stand_between(line, prepare) };
+        let ended = pidfd_open(between, PidfdFlags::empty())?;
+        poll_for(&mut [PollFd::new(&ended, PollFlags::IN), PollFd::new(&line, PollFlags::empty())], None)?;
+        if poll_for(&mut [PollFd::new(&line, PollFlags::empty())], Some(&Timespec::default()))? > 0 {
+            // The worker is gone, which one that is stopped does not see. The death of its parent wakes it.
+            let _ = pidfd_send_signal(&ended, Signal::KILL);
+            return Ok(Role::Served);
+        }
+        let status = retry_on_intr(|| waitpid(Some(between), WaitOptions::empty()))?;
+        match status.and_then(|(_, status)| status.exit_status()) {
+            Some(GONE) => return Ok(Role::Served),
+            Some(POOR) => return Err(io::Error::other("no process can be forked now")),
+            _ => {}
         }
         // The next one is made when this one has begun, unless it is asked for.
-        let mut asked = [PollFd::new(&line, PollFlags::IN)];
-        let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE_NANOSECONDS };
-        rustix::io::retry_on_intr(|| rustix::event::poll(&mut asked, Some(&pause)))?;
+        poll_for(&mut [PollFd::new(&line, PollFlags::IN)], Some(&PAUSE))?;
     }
 }
 
 /// Is the parent of a process that waits, until it has become a runner; comes out of this in that one alone.
 fn stand_between<T>(line: OwnedFd, prepare: impl FnOnce() -> T) -> io::Result<Role<T>> {
-    let (taken, take) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let Some(waiting) = fork_here()? else {
+    let Ok((taken, take)) = pipe_with(PipeFlags::CLOEXEC) else { exit(POOR) };
+    let Some(waiting) = fork_here().unwrap_or_else(|_| exit(POOR)) else {
         drop(taken);
         settle()?;
         return await_request(line, take, prepare());
     };
     drop((line, take));
-    let told = rustix::io::retry_on_intr(|| rustix::io::read(&taken, &mut [0]))? > 0;
-    // One that was ended from outside is replaced.
-    let gone = !told && wait(waiting)?.exited();
-    exit(if gone { GONE } else { TAKEN });
+    if retry_on_intr(|| rustix::io::read(&taken, &mut [0])).is_ok_and(|count| count > 0) {
+        exit(AGAIN);
+    }
+    // It stays for the worker, which may have had its answer.
+    let status = retry_on_intr(|| waitid(WaitId::Pid(waiting), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+    match status.ok().flatten().map(|status| status.exit_status()) {
+        Some(Some(0)) => exit(GONE),
+        Some(None) => exit(AGAIN),
+        Some(Some(_)) | None => exit(POOR),
+    }
 }
 
 /// Waits for a request, and answers with the id of this process, which is its runner.
 fn await_request<T>(line: OwnedFd, take: OwnedFd, prepared: T) -> io::Result<Role<T>> {
     let mut environment = vec![0; MOST];
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let pieces = &mut [IoSliceMut::new(&mut environment)];
-    let size = rustix::io::retry_on_intr(|| recvmsg(&line, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?.bytes;
+    let size = retry_on_intr(|| recvmsg(&line, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?.bytes;
+    if size == 0 {
+        return Ok(Role::Served);
+    }
     let rights = ancillary.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(files) => Some(files),
         _ => None,
     });
-    let Ok(files) = <[OwnedFd; 3]>::try_from(rights.flatten().collect::<Vec<_>>()) else { return Ok(Role::Served) };
+    let files = <[OwnedFd; 4]>::try_from(rights.flatten().collect::<Vec<_>>());
+    let [theirs, output, error, answer] = files.map_err(|_| io::Error::other("a request without its files"))?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    rustix::net::send(&line, &pid.to_le_bytes(), SendFlags::NOSIGNAL)?;
+    rustix::io::write(&answer, &pid.to_le_bytes())?;
+    drop(answer);
     // Whoever stood between may have been ended.
     let _ = rustix::io::write(&take, &[1]);
-    become_one(&environment[..size], files)?;
+    become_one(&environment[..size], [theirs, output, error])?;
     Ok(Role::Runner(prepared))
+}
+
+fn poll_for(files: &mut [PollFd<'_>], time: Option<&Timespec>) -> io::Result<usize> {
+    Ok(retry_on_intr(|| rustix::event::poll(files, time))?)
 }
 
 /// In the new process `None`; in this one its id.
@@ -273,11 +320,6 @@ fn become_one(environment: &[u8], [line, output, error]: [OwnedFd; 3]) -> io::Re
 /// The line of the runner that this process has become.
 pub(super) fn line() -> Option<OwnedFd> {
     LINE.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn wait(child: Pid) -> io::Result<WaitStatus> {
-    let waited = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
-    waited.map(|(_, status)| status).ok_or_else(|| io::Error::other("there is no such child"))
 }
 
 /// Ends this process without running anything more.

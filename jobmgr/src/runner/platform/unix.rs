@@ -65,8 +65,12 @@ pub(in crate::runner) fn start_runner(kind: Kind) -> io::Result<Started> {
     let environment = environment(&kind);
     let plugin = matches!(kind, Kind::Plugin(_));
     if plugin && fork_server::takes(&environment) {
-        // After a failure another server is asked.
-        match fork_runner(&environment).or_else(|_| fork_runner(&environment)) {
+        // Another server is asked where one has ended; where nothing answers there is no time for that.
+        let again = |error: io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => Err(error),
+            _ => fork_runner(&environment),
+        };
+        match fork_runner(&environment).or_else(again) {
             Ok(started) => return Ok(started),
             Err(error) => tracing::warn!(%error, "no runner can be forked; one is started as a program"),
         }

@@ -28,7 +28,7 @@ pub fn forks() -> ExitCode {
         Ok(Role::Runner(helper)) => serve(&helper),
         Ok(Role::Served) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("jobmgr runner --forks is started by jobmgr itself; it can't run alone: {error}");
+            eprintln!("jobmgr runner --forks, which is started by jobmgr itself, has ended: {error}");
             ExitCode::from(2)
         }
     }
@@ -85,7 +85,7 @@ fn serve(helper: &Helper) -> ExitCode {
 /// The thread that opens the library, and then takes a call whenever it has none; the others have threads of their own.
 ///
 /// The library's constructors may hang, with the dynamic linker's lock; the worker's end must be seen all the same. A
-/// thread needs that lock when it begins, so that none may begin after the opening.
+/// thread needs that lock when it begins, so that none may begin while the library is being opened.
 struct Helper {
     begin: Sender<(Frame, Arc<Line>)>,
     made: Receiver<Made>,

@@ -376,14 +376,16 @@ impl Entry {
             Load { path, config: Value::Object(self.config.config.clone()), memory: self.config.memory, shown: None };
         let started = Loading::start(&load, self.environment()).await;
         let mut loading = started.map_err(|error| Failure::Retry(format!("no runner can be started: {error}")))?;
-        let (ready, sha256) =
-            tokio::join!(loading.ready(|loaded| self.sound(&looks, loaded)), self.sha256(&load.path, &looks));
-        let runner = match ready {
-            Ok(runner) => {
+        let opening =
+            async { loading.ready(|loaded| self.sound(&looks, loaded)).await.map_err(|failure| (true, failure)) };
+        let hashing = async { self.sha256(&load.path, &looks).await.map_err(|failure| (false, failure)) };
+        let (runner, sha256) = match tokio::try_join!(opening, hashing) {
+            Ok(opened) => {
                 metrics::runner_started("library");
-                runner
+                opened
             }
-            Err(failure) => {
+            Err((false, failure)) => return Err(failure),
+            Err((true, failure)) => {
                 let printed = loading.end().await;
                 if !printed.is_empty() {
                     let printed = String::from_utf8_lossy(&printed);
@@ -396,7 +398,6 @@ impl Entry {
                 });
             }
         };
-        let sha256 = sha256?;
         let known = Known { looks: looks.clone(), sha256: sha256.clone(), loaded: Arc::clone(&runner.loaded) };
         let before = lock(&self.known).replace(known);
         if before.is_some_and(|before| before.sha256 != sha256)
