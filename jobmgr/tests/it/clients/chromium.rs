@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::client::Client;
+use crate::support::processes::{Signal, naming, signal};
 use crate::support::programs::{or_skip, run};
 use crate::support::server::{PATIENCE, eventually};
 
@@ -139,6 +140,10 @@ impl Drop for Chromium {
         }
         drop(self.driver.kill());
         drop(self.driver.wait());
+        // One that was slow to end, and what it has started: each names the profile, which is this test's own.
+        for pid in naming(&self._profile.path().display().to_string()) {
+            signal(pid, Signal::KILL);
+        }
     }
 }
 

@@ -71,6 +71,11 @@ pub fn is_plugin_runner(pid: u32) -> bool {
         && name.trim() != "jobmgr-forks"
 }
 
+/// The processes that name something in their command lines.
+pub fn naming(text: &str) -> Vec<u32> {
+    all().filter(|pid| command_line(*pid).iter().any(|word| word.contains(text))).collect()
+}
+
 /// The processes in a folder.
 pub fn working_in(folder: &Path) -> Vec<u32> {
     let folder = folder.canonicalize().unwrap();
