@@ -30,8 +30,8 @@ use rustix::process::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::Role;
 use super::unix::{leave_session, settle, take_line};
+use super::{Role, exit};
 
 /// How much environment fits into a request, in bytes. With more, a runner is started as a program.
 const MOST: usize = 128 << 10;
@@ -320,17 +320,4 @@ fn become_one(environment: &[u8], [line, output, error]: [OwnedFd; 3]) -> io::Re
 /// The line of the runner that this process has become.
 pub(super) fn line() -> Option<OwnedFd> {
     LINE.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// Ends this process without running anything more.
-fn exit(status: i32) -> ! {
-    #[allow(unsafe_code)]
-    unsafe extern "C" {
-        fn _exit(status: std::ffi::c_int) -> !;
-    }
-    // SAFETY: it returns to nobody.
-    #[allow(unsafe_code)]
-    unsafe {
-        _exit(status)
-    }
 }

@@ -79,7 +79,7 @@ fn serve(helper: &Helper) -> ExitCode {
         }
     }
     jobmgr_executor_process::close(LAST_SWEEP);
-    exit();
+    platform::exit(0);
 }
 
 /// The thread that opens the library, and then takes a call whenever it has none; the others have threads of their own.
@@ -179,7 +179,7 @@ fn call(instance: &Instance<'_>, frame: &Frame, calling: Calling) {
         Err(error) => (error.kind().status(), error.to_string().into_bytes()),
     };
     if calling.done(status, &json).is_err() {
-        exit();
+        platform::exit(0);
     }
 }
 
@@ -214,18 +214,5 @@ fn flush() {
     #[allow(unsafe_code)]
     unsafe {
         fflush(std::ptr::null_mut());
-    }
-}
-
-/// Ends this process without running anything more of the library: no exit functions, no destructors.
-fn exit() -> ! {
-    #[allow(unsafe_code)]
-    unsafe extern "C" {
-        fn _exit(status: std::ffi::c_int) -> !;
-    }
-    // SAFETY: it returns to nobody.
-    #[allow(unsafe_code)]
-    unsafe {
-        _exit(0)
     }
 }
